@@ -1,0 +1,1 @@
+"""The gate node: frame to decision to gate, on its own when the network is gone."""
