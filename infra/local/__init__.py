@@ -1,0 +1,1 @@
+"""The whole platform on one machine: embedded services, a supervisor and the command `smartfit`."""
