@@ -56,7 +56,9 @@ class KeyRing:
             keys = {kid: base64.b64decode(value, validate=True) for kid, value in document["keys"].items()}
             ring = cls(document["current"], keys)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
-            raise SettingsError(f"SMARTFIT_KEYRING_FILE: 키 파일을 읽을 수 없습니다 (not a key ring: {path})") from error
+            raise SettingsError(
+                f"SMARTFIT_KEYRING_FILE: 키 파일을 읽을 수 없습니다 (not a key ring: {path})"
+            ) from error
         if ring.current not in keys or any(len(key) != _KEY for key in keys.values()):
             raise SettingsError(f"SMARTFIT_KEYRING_FILE: 키는 32바이트여야 합니다 (keys must be 32 bytes: {path})")
         return ring

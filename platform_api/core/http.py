@@ -1,0 +1,166 @@
+"""HTTP clients for what lies outside the process: timeouts always, retries where safe, a breaker in between.
+
+A service that hangs must not take its callers with it: every call has a connect and a read timeout, and after
+a run of failures the circuit (Nygard, "Release It!") stays open for a while and calls fail at once.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pybreaker
+import requests
+from prometheus_client import Counter
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.util.retry import Retry
+
+CALLS = Counter("smartfit_outgoing_requests_total", "Calls to other services", ["service", "outcome"])
+
+
+class ServiceUnavailable(Exception):
+    """Another service did not answer usefully: refused, timed out, 5xx or 429, or the circuit is open."""
+
+    def __init__(self, service: str, reason: str) -> None:
+        self.service = service
+        self.reason = reason
+        super().__init__(f"{service}: {reason}")
+
+
+class Client:
+    """A `requests` session towards one service. Made by `client`; safe to share between threads."""
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        *,
+        timeout: tuple[float, float],
+        retries: int,
+        verify: str | bool,
+        breaker: pybreaker.CircuitBreaker | None,
+        auth: AuthBase | None,
+        headers: Mapping[str, str] | None,
+    ) -> None:
+        self.name = name
+        self.base_url = base_url.rstrip("/")
+        self.timeout = timeout
+        self.breaker = breaker
+        self.session = requests.Session()
+        self.session.verify = verify
+        # requests prefers REQUESTS_CA_BUNDLE over session.verify while it trusts the environment.
+        self.session.trust_env = False
+        self.session.auth = auth
+        self.session.headers.update(headers or {})
+        policy = Retry(
+            total=retries,
+            backoff_factor=0.1,
+            backoff_jitter=0.1,
+            status_forcelist=(502, 503, 504),
+            allowed_methods=frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"}),
+            raise_on_status=False,
+        )
+        adapter = HTTPAdapter(max_retries=policy, pool_maxsize=16)
+        self.session.mount("https://", adapter)
+        self.session.mount("http://", adapter)
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Call `base_url + path`. An answer below 500 (429 aside) is returned as it is, to be judged by the caller.
+
+        Raises:
+            ServiceUnavailable: see there.
+        """
+        options.setdefault("timeout", self.timeout)
+        try:
+            if self.breaker is None:
+                answer = self._send(method, path, options)
+            else:
+                answer = self.breaker.call(self._send, method, path, options)
+        except pybreaker.CircuitBreakerError as error:
+            CALLS.labels(self.name, "open").inc()
+            raise ServiceUnavailable(self.name, "circuit open") from error
+        except requests.RequestException as error:
+            CALLS.labels(self.name, "failed").inc()
+            raise ServiceUnavailable(self.name, type(error).__name__) from error
+        CALLS.labels(self.name, "answered").inc()
+        return answer
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        """GET; see `request`."""
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> requests.Response:
+        """POST; see `request`. Not retried by itself: give an Idempotency-Key and repeat where the service has them."""
+        return self.request("POST", path, **options)
+
+    def _send(self, method: str, path: str, options: dict[str, Any]) -> requests.Response:
+        answer = self.session.request(method, self.base_url + path, **options)
+        if answer.status_code >= 500 or answer.status_code == 429:
+            answer.close()
+            raise requests.HTTPError(f"status {answer.status_code}", response=answer)
+        return answer
+
+
+def client(
+    name: str,
+    base_url: str,
+    *,
+    timeout: tuple[float, float] = (2.0, 5.0),
+    retries: int = 0,
+    verify: str | bool = True,
+    breaker: bool = True,
+    auth: AuthBase | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Client:
+    """A client of service `name`.
+
+    Args:
+        timeout: seconds to connect, seconds between bytes.
+        retries: for safe and idempotent methods only.
+        verify: path of a CA file, or True for the system's.
+        breaker: open the circuit for 15 s after 5 failures in a row.
+        auth: e.g. `ServiceAuth`.
+        headers: sent with each request.
+    """
+    circuit = pybreaker.CircuitBreaker(fail_max=5, reset_timeout=15, name=name) if breaker else None
+    return Client(
+        name, base_url, timeout=timeout, retries=retries, verify=verify, breaker=circuit, auth=auth, headers=headers
+    )
+
+
+class ServiceAuth(AuthBase):
+    """Gets a service token with client credentials (RFC 6749 section 4.4) and renews it before it ends."""
+
+    def __init__(self, token_url: str, client_id: str, client_secret: str, verify: str | bool = True) -> None:
+        self.token_url = token_url
+        self.client_id = client_id
+        self.client_secret = client_secret
+        self.verify = verify
+        self._token = ""
+        self._renew_at = 0.0
+        self._lock = threading.Lock()
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self.token()}"
+        return request
+
+    def token(self) -> str:
+        """The present token.
+
+        Raises:
+            requests.RequestException: the token cannot be had; `Client` turns it into ServiceUnavailable.
+        """
+        with self._lock:
+            if time.monotonic() >= self._renew_at:
+                answer = requests.post(
+                    self.token_url,
+                    json={"client_id": self.client_id, "client_secret": self.client_secret},
+                    timeout=(2.0, 5.0),
+                    verify=self.verify,
+                )
+                answer.raise_for_status()
+                body = answer.json()
+                self._token = str(body["access_token"])
+                self._renew_at = time.monotonic() + float(body["expires_in"]) * 0.8
+            return self._token
