@@ -36,7 +36,7 @@ def configure_tracing(service: str, app: Flask | None = None, engine: Any = None
         trace.set_tracer_provider(provider)
         RequestsInstrumentor().instrument()
     if app is not None:
-        FlaskInstrumentor().instrument_app(app, excluded_urls="healthz,readyz,metrics")
+        FlaskInstrumentor().instrument_app(app, excluded_urls="healthz,readyz,metrics")  # type: ignore[no-untyped-call]
     if engine is not None:
         SQLAlchemyInstrumentor().instrument(engine=engine)
     return True

@@ -1,0 +1,23 @@
+"""The bus without a broker: straight from the outbox into the inbox tables of the subscribers.
+
+The inbox table is the durable queue, so that one subscriber's trouble holds nobody else up and a crash loses
+nothing. Publishing again is harmless: (event id, subscriber) is the key.
+"""
+
+from sqlalchemy import text
+
+from platform_api.core.database import unit_of_work
+from platform_api.core.events.envelope import Event
+from platform_api.core.events.inbox import CHANNEL, receive
+from platform_api.core.events.registry import subscribers
+
+
+class LocalBus:
+    """See the module."""
+
+    def publish(self, event: Event) -> None:
+        """Put the event into each subscriber's inbox and wake its consumer."""
+        for subscriber in subscribers(event.type):
+            with unit_of_work(subscriber) as session:
+                if receive(session, event, subscriber):
+                    session.execute(text(f"NOTIFY {CHANNEL}"))

@@ -1,0 +1,123 @@
+"""Handling an event once, though it may come twice: the handler's work and the inbox row are one transaction."""
+
+import random
+from datetime import timedelta
+
+import structlog
+from prometheus_client import Counter, Histogram
+from requests import RequestException
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from platform_api.core import clock
+from platform_api.core.events.envelope import Event, InvalidEvent
+from platform_api.core.events.registry import PermanentFailure, TransientFailure, handlers
+from platform_api.core.http import ServiceUnavailable
+from platform_api.core.models import InboxEvent
+
+log = structlog.get_logger(__name__)
+
+DELIVERY_LIMIT = 10
+"""Attempts before an event becomes a dead letter; failures that pass by themselves do not count."""
+CHANNEL = "smartfit_inbox"
+_LONGEST_WAIT = timedelta(seconds=60)
+
+HANDLED = Counter("smartfit_events_handled_total", "Events handled", ["subscriber", "type", "outcome"])
+DELAY = Histogram(
+    "smartfit_event_delay_seconds",
+    "From the event's time to the end of its handling",
+    ["subscriber"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 3600),
+)
+
+
+def receive(session: Session, event: Event, subscriber: str) -> bool:
+    """Keep an event for `subscriber` until it is handled. Returns False where it was here already."""
+    values = {"event_id": event.id, "subscriber": subscriber, "type": event.type, "envelope": event.to_json()}
+    statement = insert(InboxEvent).values(**values).on_conflict_do_nothing()
+    return session.execute(statement.returning(InboxEvent.event_id)).first() is not None
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether an error passes by itself: a service or the database away."""
+    if isinstance(error, DBAPIError):
+        # Class 08 connection, 40 rollback (deadlock, serialization), 53 resources, 55P03 lock, 57 intervention.
+        state = getattr(error.orig, "pgcode", None) or ""
+        return error.connection_invalidated or not state or state[:2] in {"08", "40", "53", "57"} or state == "55P03"
+    return isinstance(error, TransientFailure | ServiceUnavailable | RequestException)
+
+
+def handle_next(session: Session, subscriber: str) -> bool:
+    """Handle the next pending event of `subscriber` in this transaction. Returns False where none is due.
+
+    A failing handler's work is undone (savepoint) and the event is put off with exponential backoff and jitter, or
+    becomes a dead letter after DELIVERY_LIMIT attempts.
+    """
+    row = session.scalars(
+        select(InboxEvent)
+        .where(
+            InboxEvent.subscriber == subscriber,
+            InboxEvent.status == "pending",
+            InboxEvent.next_attempt_at <= func.clock_timestamp(),
+        )
+        .order_by(InboxEvent.next_attempt_at, InboxEvent.position)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ).first()
+    if row is None:
+        return False
+    try:
+        event = Event.from_json(row.envelope)
+        with session.begin_nested():
+            for handler in handlers(subscriber, event.type):
+                handler(session, event)
+    except Exception as error:
+        _put_off(row, error)
+    else:
+        row.status, row.done_at = "done", clock.now()
+        HANDLED.labels(subscriber, event.type, "done").inc()
+        DELAY.labels(subscriber).observe(max(0.0, (clock.now() - event.time).total_seconds()))
+    return True
+
+
+def _put_off(row: InboxEvent, error: Exception) -> None:
+    transient = is_transient(error)
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        raise error
+    row.last_error = f"{type(error).__name__}: {error}"[:500]
+    row.attempts += 1
+    final = isinstance(error, PermanentFailure | InvalidEvent) or (not transient and row.attempts >= DELIVERY_LIMIT)
+    if final:
+        row.status = "dead"
+    else:
+        wait = min(timedelta(seconds=0.2 * 2 ** min(row.attempts, 12)), _LONGEST_WAIT)
+        row.next_attempt_at = clock.now() + wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+    outcome = "dead" if final else "retry"
+    HANDLED.labels(row.subscriber, row.type, outcome).inc()
+    log.warning(
+        "event_failed",
+        event_type=row.type,
+        event_id=str(row.event_id),
+        subscriber=row.subscriber,
+        attempts=row.attempts,
+        outcome=outcome,
+        error=row.last_error,
+    )
+
+
+def dead_letters(session: Session, subscriber: str, limit: int = 100) -> list[InboxEvent]:
+    """The dead letters of a subscriber, oldest first."""
+    query = select(InboxEvent).where(InboxEvent.subscriber == subscriber, InboxEvent.status == "dead")
+    return list(session.scalars(query.order_by(InboxEvent.position).limit(limit)))
+
+
+def replay(session: Session, subscriber: str) -> int:
+    """Give the dead letters of a subscriber another run. Returns how many there were."""
+    statement = (
+        update(InboxEvent)
+        .where(InboxEvent.subscriber == subscriber, InboxEvent.status == "dead")
+        .values(status="pending", attempts=0, next_attempt_at=func.clock_timestamp())
+    )
+    return int(session.execute(statement).rowcount)  # type: ignore[attr-defined]
