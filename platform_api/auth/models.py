@@ -1,0 +1,226 @@
+"""Tables of the auth domain.
+
+Everything that tells of a member hangs on `member.id` with ON DELETE CASCADE, so that erasure is one statement and
+cannot forget a table. What must outlive a member is only the audit log, which knows the opaque id.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, ForeignKey, Index, LargeBinary, MetaData, String, Text, Uuid, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from uuid_utils import uuid7
+
+from platform_api.core.clock import now
+
+ROLES = ("customer", "helper", "branch_manager", "operator")
+LANGUAGES = ("ko", "en")
+CONSENT_KINDS = ("terms", "privacy", "face", "face_training", "marketing", "location")
+FACE_CONSENT = "face"
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562): opaque, and in the order of creation."""
+    return str(uuid7())
+
+
+class Base(DeclarativeBase):
+    """Declarative base of this domain alone: its metadata never meets another domain's."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads it from the class)
+        str: Text,
+        datetime: DateTime(timezone=True),
+        bytes: LargeBinary,
+        dict[str, Any]: JSONB,
+    }
+
+
+def _member_key(**options: Any) -> Any:
+    return mapped_column(Uuid(as_uuid=False), ForeignKey("member.id", ondelete="CASCADE"), **options)
+
+
+class Member(Base):
+    """A person with an account. `version` counts every change that was announced by an event."""
+
+    __tablename__ = "member"
+
+    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True, default=new_id)
+    email: Mapped[str]
+    email_key: Mapped[str] = mapped_column(unique=True)
+    password_hash: Mapped[str]
+    name: Mapped[str]
+    phone: Mapped[str | None]
+    birth_date: Mapped[date | None]
+    language: Mapped[str] = mapped_column(String(2))
+    roles: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    branch_ids: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    status: Mapped[str] = mapped_column(default="active")
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class CardIdentity(Base):
+    """That a card issuer vouched for the member. The token is sealed; the number was never here."""
+
+    __tablename__ = "card_identity"
+
+    member_id: Mapped[str] = _member_key(primary_key=True)
+    token_sealed: Mapped[bytes]
+    verified_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class LoginSession(Base):
+    """One sign-in on one device: the family of refresh tokens that grew from it."""
+
+    __tablename__ = "login_session"
+
+    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True, default=new_id)
+    member_id: Mapped[str] = _member_key(index=True)
+    user_agent: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    last_used_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    revoked_reason: Mapped[str | None]
+
+
+class RefreshToken(Base):
+    """SHA-256 of an opaque random token. A token is good once; a second use betrays a theft."""
+
+    __tablename__ = "refresh_token"
+
+    token_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("login_session.id", ondelete="CASCADE"), index=True
+    )
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class ServiceClient(Base):
+    """A service that may fetch a service token (client credentials)."""
+
+    __tablename__ = "service_client"
+
+    client_id: Mapped[str] = mapped_column(primary_key=True)
+    secret_hash: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    disabled_at: Mapped[datetime | None]
+
+
+class Throttle(Base):
+    """Attempts counted for one key (an account, a client address), kept as a hash of it."""
+
+    __tablename__ = "throttle"
+
+    key: Mapped[bytes] = mapped_column(primary_key=True)
+    count: Mapped[int]
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+    locked_until: Mapped[datetime | None]
+
+
+class Consent(Base):
+    """One statement of a member's will; a row is never changed (a trigger refuses it), the newest counts."""
+
+    __tablename__ = "consent"
+    __table_args__ = (Index("ix_consent_member_id_kind_id", "member_id", "kind", "id"),)
+
+    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True, default=new_id)
+    member_id: Mapped[str] = _member_key()
+    kind: Mapped[str]
+    granted: Mapped[bool]
+    text_version: Mapped[str]
+    actor: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=now)
+
+
+class FaceTemplate(Base):
+    """A sealed template: float32 [rows, dim], row-major, little-endian, of one model version."""
+
+    __tablename__ = "face_template"
+    __table_args__ = (
+        Index("uq_face_template_member_id_status", "member_id", "status", unique=True),
+        Index("ix_face_template_enrolled_at", "enrolled_at", postgresql_where=text("status = 'enrolled'")),
+    )
+
+    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True, default=new_id)
+    member_id: Mapped[str] = _member_key()
+    model_version: Mapped[str]
+    rows: Mapped[int]
+    vectors_sealed: Mapped[bytes]
+    status: Mapped[str]  # enrolled | held
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    enrolled_at: Mapped[datetime | None]
+
+    crops: Mapped[list[FaceCrop]] = relationship(order_by="FaceCrop.position", passive_deletes=True)
+
+
+class FaceCrop(Base):
+    """Where a crop of an enrolment photo lies (sealed) in the object store, and how good the photo was."""
+
+    __tablename__ = "face_crop"
+
+    object_key: Mapped[str] = mapped_column(primary_key=True)
+    template_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("face_template.id", ondelete="CASCADE"), index=True
+    )
+    position: Mapped[int]
+    quality: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class FaceReview(Base):
+    """An enrolment held because the face looks like another member's; an operator decides."""
+
+    __tablename__ = "face_review"
+
+    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True, default=new_id)
+    member_id: Mapped[str] = _member_key(index=True)
+    template_id: Mapped[str | None] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("face_template.id", ondelete="SET NULL"), index=True
+    )
+    status: Mapped[str] = mapped_column(default="pending")  # pending | approved | rejected
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[str | None]
+    note: Mapped[str | None]
+
+    candidates: Mapped[list[FaceReviewCandidate]] = relationship(
+        order_by="FaceReviewCandidate.score.desc()", passive_deletes=True
+    )
+
+
+class FaceReviewCandidate(Base):
+    """A member whose enrolled face the held one looks like; gone with that member's erasure as well."""
+
+    __tablename__ = "face_review_candidate"
+
+    review_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("face_review.id", ondelete="CASCADE"), primary_key=True
+    )
+    member_id: Mapped[str] = _member_key(primary_key=True, index=True)
+    score: Mapped[float]
+
+
+class ObjectDeletion(Base):
+    """An object that must go. Written before an object is, and taken back by the transaction that refers to it, so a
+    crash at any point leaves either a file somebody refers to or a row here that has it removed."""
+
+    __tablename__ = "object_deletion"
+
+    object_key: Mapped[str] = mapped_column(primary_key=True)
+    due_at: Mapped[datetime]
