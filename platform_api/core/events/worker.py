@@ -5,6 +5,7 @@ A notification may be missed (connection lost), so each also looks every POLL se
 """
 
 import contextlib
+import functools
 import random
 import select
 import threading
@@ -68,11 +69,11 @@ class Worker:
     def start(self) -> None:
         """Start the threads."""
         for domain in self.domains:
-            self._thread(f"relay-{domain}", domain, outbox.CHANNEL, lambda domain=domain: self._relay(domain))
-            self._thread_plain(f"housekeeping-{domain}", lambda domain=domain: self._housekeeping(domain))
+            self._thread(f"relay-{domain}", domain, outbox.CHANNEL, functools.partial(self._relay, domain))
+            self._thread_plain(f"housekeeping-{domain}", functools.partial(self._housekeeping, domain))
         if self.consume:
             for domain in set(all_subscribers()) & set(self.domains):
-                self._thread(f"inbox-{domain}", domain, inbox.CHANNEL, lambda domain=domain: self._consume(domain))
+                self._thread(f"inbox-{domain}", domain, inbox.CHANNEL, functools.partial(self._consume, domain))
 
     def stop(self, timeout: float = 10.0) -> None:
         """Let each thread finish what it has in hand."""

@@ -1,0 +1,94 @@
+"""The one app factory of the REST APIs: a process may serve one domain or all (`SMARTFIT_DOMAINS`)."""
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterable
+
+from flask import Flask
+
+from platform_api.core.database import DOMAINS, ping
+from platform_api.core.errors import register_error_handlers
+from platform_api.core.health import health_blueprint
+from platform_api.core.migrations import is_current
+from platform_api.core.security import tokens
+from platform_api.core.settings import Settings, SettingsError, load, read_variable
+from platform_api.core.telemetry import configure_logging, configure_tracing, instrument
+from platform_api.core.web import Api, register_backend_errors
+
+# Enough for five photos of 8 MiB and the form around them; routes may want less.
+MAX_REQUEST_BYTES = 45 * 1024 * 1024
+
+
+def installed_domains() -> list[str]:
+    """The domains that this release has."""
+    return [name for name in DOMAINS if importlib.util.find_spec(f"platform_api.{name}") is not None]
+
+
+def chosen_domains(domains: Iterable[str] | None = None) -> list[str]:
+    """The domains of this process: as given, else as `SMARTFIT_DOMAINS` says (comma-separated), else all.
+
+    Raises:
+        SettingsError: one of them does not exist.
+    """
+    installed = installed_domains()
+    named = read_variable("SMARTFIT_DOMAINS")
+    chosen = list(domains) if domains is not None else [d.strip() for d in named.split(",")] if named else installed
+    unknown = [name for name in chosen if name not in installed]
+    if unknown or not chosen:
+        raise SettingsError(f"SMARTFIT_DOMAINS: 없는 도메인입니다 (unknown: {unknown}; there are {installed})")
+    return chosen
+
+
+def create_app(domains: Iterable[str] | None = None) -> Flask:
+    """The application that serves `domains`.
+
+    Raises:
+        SettingsError: a setting of one of them is missing or wrong; each is named.
+    """
+    settings = load(Settings)
+    chosen = chosen_domains(domains)
+    service = f"smartfit-{chosen[0]}" if len(chosen) == 1 else "smartfit-api"
+    configure_logging(service, settings.log_level)
+    app = Flask("platform_api")
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAX_REQUEST_BYTES,
+        MAX_FORM_MEMORY_SIZE=MAX_REQUEST_BYTES,
+        PROPAGATE_EXCEPTIONS=False,
+        API_TITLE="Smart Fitness",
+        API_VERSION="v1",
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+    )
+    register_error_handlers(app)
+    register_backend_errors(app)
+    instrument(app, service)
+    configure_tracing(service, app)
+    tokens.init_app(app)
+    api = Api(
+        app,
+        spec_kwargs={
+            "security": [{"bearer": []}],
+            "components": {
+                "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            },
+        },
+    )
+    checks: dict[str, Callable[[], None]] = {}
+    for domain in chosen:
+        routes = importlib.import_module(f"platform_api.{domain}.routes")
+        for blueprint in routes.blueprints:
+            api.register_blueprint(blueprint)
+        if hasattr(routes, "init_app"):
+            routes.init_app(app)
+        checks[f"{domain}.database"] = functools.partial(ping, domain)
+        checks[f"{domain}.migrations"] = functools.partial(_current, domain)
+    app.register_blueprint(health_blueprint(service, checks))
+    return app
+
+
+def _current(domain: str) -> None:
+    if not is_current(domain):
+        raise RuntimeError(f"the database of {domain} is not at the newest revision")

@@ -1,0 +1,58 @@
+"""The process that moves events: `python -m platform_api.worker`. Health and metrics on SMARTFIT_WORKER_PORT."""
+
+import importlib
+import importlib.util
+import signal
+import threading
+
+import structlog
+from flask import Flask
+from werkzeug.serving import make_server
+
+from platform_api.app import chosen_domains
+from platform_api.core.events.bus.local import LocalBus
+from platform_api.core.events.worker import Worker
+from platform_api.core.health import health_blueprint
+from platform_api.core.settings import Settings, load
+from platform_api.core.telemetry import configure_logging, configure_tracing, instrument
+
+log = structlog.get_logger(__name__)
+
+
+class WorkerSettings(Settings):
+    """Settings of the worker process."""
+
+    worker_host: str = "127.0.0.1"
+    worker_port: int = 8446
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT, then let what is in hand finish."""
+    settings = load(WorkerSettings)
+    configure_logging("smartfit-worker", settings.log_level)
+    configure_tracing("smartfit-worker")
+    domains = chosen_domains()
+    for domain in domains:
+        if importlib.util.find_spec(f"platform_api.{domain}.events"):
+            importlib.import_module(f"platform_api.{domain}.events")
+    worker = Worker(domains, LocalBus())
+    worker.start()
+
+    app = Flask("worker")
+    instrument(app, "smartfit-worker")
+    app.register_blueprint(health_blueprint("smartfit-worker", {"threads": worker.alive}))
+    server = make_server(settings.worker_host, settings.worker_port, app, threaded=True)
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    log.info("started", domains=domains)
+    stop.wait()
+    worker.stop()
+    server.shutdown()
+    log.info("stopped")
+
+
+if __name__ == "__main__":
+    main()
