@@ -1,0 +1,1 @@
+"""The gateway: one description of what is reachable and how (description.py), rendered for Envoy (envoy.py)."""

@@ -1,0 +1,144 @@
+"""What the gateway lets through, to whom, and within which limits; nothing here knows Envoy or an address.
+
+One description serves every way the platform runs: addresses of the domains, files of the certificate and limits are
+data that the caller (local run, Compose, Kubernetes) fills in. What is not named here is not reachable: in particular
+`/<domain>/internal/...`, which services call among themselves, is refused whatever a domain serves there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+INTERNAL = r"^/[^/]+/internal(/.*)?$"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a process listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Requests a client may make: `burst` at once, refilled with `per_second`."""
+
+    per_second: int
+    burst: int
+
+    def __post_init__(self) -> None:
+        if self.per_second < 1 or self.burst < self.per_second:
+            raise ValueError("a rate needs per_second >= 1 and burst >= per_second")
+
+
+@dataclass(frozen=True)
+class Route:
+    """Requests that go to `domain`.
+
+    Exactly one of `path` (whole) and `prefix` is set. `methods` empty: all. `public`: no access token is asked for
+    here (the domain asks for what it needs itself). `rate`: name of a limit in Limits. `page`: HTML that loads its own
+    scripts, so no Content-Security-Policy for data is put on it. `rewrite`: the whole path the domain sees instead.
+    """
+
+    domain: str
+    path: str | None = None
+    prefix: str | None = None
+    methods: tuple[str, ...] = ()
+    public: bool = False
+    rate: str = "general"
+    timeout_s: float = 15.0
+    page: bool = False
+    rewrite: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.prefix is None):
+            raise ValueError("a route has either a path or a prefix")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits per client address (rates) and per request."""
+
+    general: Rate = Rate(50, 100)
+    # Passwords, cards and new accounts: an attacker needs many tries, a person few. Domains lock out by account as well.
+    sensitive: Rate = Rate(2, 20)
+    max_body_bytes: int = 32 * 1024 * 1024
+    max_connections: int = 10_000
+    clients_remembered: int = 20_000
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Certificate chain and key the gateway shows; `hsts_seconds`: how long browsers insist on HTTPS."""
+
+    certificate: Path
+    key: Path
+    hsts_seconds: int = 63_072_000
+
+
+@dataclass(frozen=True)
+class Jwt:
+    """Who signs access tokens and where its public keys are. `refresh_s`: keys of a rotation are known after that."""
+
+    domain: str = "auth"
+    jwks_path: str = "/auth/v1/jwks.json"
+    issuer: str = "smartfit-auth"
+    audience: str = "smartfit"
+    refresh_s: int = 10
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The whole gateway. `clusters`: addresses of the processes that serve each domain, and of `platform`, the one that
+    serves the API documentation."""
+
+    listen: tuple[Address, ...]
+    clusters: Mapping[str, tuple[Address, ...]]
+    tls: Tls
+    admin: Address
+    jwt: Jwt = field(default_factory=Jwt)
+    limits: Limits = field(default_factory=Limits)
+    routes: tuple[Route, ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = {route.domain for route in self.routes} - set(self.clusters)
+        if unknown:
+            raise ValueError(f"no address for {', '.join(sorted(unknown))}")
+        if not self.listen or not all(self.clusters.values()):
+            raise ValueError("the gateway needs an address to listen on, and one for every cluster")
+
+
+UPLOAD_S = 60.0
+_AUTH = (
+    Route("auth", path="/.well-known/jwks.json", methods=("GET",), public=True),
+    Route("auth", path="/auth/v1/jwks.json", methods=("GET",), public=True),
+    Route("auth", path="/auth/v1/members", methods=("POST",), public=True, rate="sensitive"),
+    Route("auth", path="/auth/v1/tokens", methods=("POST",), public=True, rate="sensitive"),
+    Route("auth", path="/auth/v1/tokens/refresh", methods=("POST",), public=True),
+    Route("auth", path="/auth/v1/tokens/revoke", methods=("POST",), public=True),
+    # Services ask inside; from outside only those of partners do.
+    Route("auth", path="/auth/v1/service-tokens", methods=("POST",), public=True, rate="sensitive"),
+    Route("auth", prefix="/auth/v1/", timeout_s=UPLOAD_S),
+)
+_ACCESS = (
+    # Gate nodes sign with their own keys, which only access knows.
+    Route("access", prefix="/access/v1/edge/", public=True, timeout_s=UPLOAD_S),
+    Route("access", prefix="/access/v1/"),
+)
+_DOMAINS = {"auth": _AUTH, "access": _ACCESS}
+_PLATFORM = (
+    Route("platform", path="/openapi.json", methods=("GET",), public=True),
+    Route("platform", path="/docs", methods=("GET",), public=True, page=True),
+    Route("platform", prefix="/docs/", methods=("GET",), public=True, page=True),
+    Route("platform", path="/readyz", methods=("GET",), public=True),
+)
+
+
+def routes_of(domains: tuple[str, ...]) -> tuple[Route, ...]:
+    """The routes of `domains`, most specific first. A domain without routes of its own gets `/<domain>/v1/`."""
+    routes = [route for domain in domains for route in _DOMAINS.get(domain, (Route(domain, prefix=f"/{domain}/v1/"),))]
+    health = [
+        Route(domain, path=f"/{domain}/readyz", methods=("GET",), public=True, rewrite="/readyz") for domain in domains
+    ]
+    return (*routes, *health, *_PLATFORM)

@@ -1,0 +1,61 @@
+"""Routes of the description as an Envoy route configuration. The internal ones are refused before all others."""
+
+from typing import Any
+
+from infra.gateway.description import INTERNAL, Gateway, Route
+from infra.gateway.filters import DATA_POLICY, RATE_FILTER, TOKEN_FILTER, header, rate_limit
+
+Json = dict[str, Any]
+_JWT_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig"
+
+
+def route_configuration(gateway: Gateway) -> Json:
+    """All routes; what matches none is 404."""
+    refused = {
+        "name": "internal",
+        "match": {"safe_regex": {"regex": INTERNAL}},
+        "direct_response": {"status": 404},
+        "typed_per_filter_config": {TOKEN_FILTER: {"@type": _JWT_ROUTE, "disabled": True}},
+    }
+    alive = {
+        "name": "alive",
+        "match": {"path": "/healthz"},
+        "direct_response": {"status": 200, "body": {"inline_string": '{"service": "gateway", "status": "ok"}\n'}},
+        "response_headers_to_add": [header("content-type", "application/json")],
+        "typed_per_filter_config": {TOKEN_FILTER: {"@type": _JWT_ROUTE, "disabled": True}},
+    }
+    routes = [_route(route, gateway) for route in gateway.routes]
+    return {
+        "name": "platform",
+        "virtual_hosts": [{"name": "platform", "domains": ["*"], "routes": [refused, alive, *routes]}],
+        # What only this gateway may say to a domain.
+        "request_headers_to_remove": ["x-forwarded-host", "x-original-url", "x-rewrite-url"],
+    }
+
+
+def _route(route: Route, gateway: Gateway) -> Json:
+    match: Json = {"path": route.path} if route.path else {"prefix": route.prefix}
+    if route.methods:
+        methods = "|".join(sorted({*route.methods, *(["HEAD"] if "GET" in route.methods else [])}))
+        match["headers"] = [{"name": ":method", "string_match": {"safe_regex": {"regex": methods}}}]
+    action: Json = {
+        "cluster": route.domain,
+        "timeout": f"{route.timeout_s:g}s",
+        "retry_policy": {
+            # Nothing has reached a worker in these cases, so any method may be tried again: a restart costs no request.
+            "retry_on": "connect-failure,refused-stream,reset-before-request",
+            "num_retries": 6,
+            "retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"},
+        },
+    }
+    if route.rewrite:
+        action["regex_rewrite"] = {"pattern": {"regex": "^.*$"}, "substitution": route.rewrite}
+    settings: Json = {TOKEN_FILTER: {"@type": _JWT_ROUTE, "requirement_name": "token"}}
+    if route.public:
+        settings = {TOKEN_FILTER: {"@type": _JWT_ROUTE, "disabled": True}}
+    if route.rate != "general":
+        settings[RATE_FILTER] = rate_limit(route.rate, getattr(gateway.limits, route.rate), gateway)
+    rendered: Json = {"match": match, "route": action, "typed_per_filter_config": settings}
+    if not route.page:
+        rendered["response_headers_to_add"] = [header("content-security-policy", DATA_POLICY, "ADD_IF_ABSENT")]
+    return rendered
