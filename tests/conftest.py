@@ -1,0 +1,147 @@
+"""What many tests need: a real PostgreSQL, keys, tokens, and the photographs where they are."""
+
+import functools
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+from infra.local.postgres import READER, PostgresServer, bootstrap
+from platform_api.core import database
+from platform_api.core.encryption import KeyRing
+from platform_api.core.migrations import script_directory, upgrade
+from platform_api.core.security import keys as token_keys
+from platform_api.core.security import tokens
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """The test server.
+
+    Attributes:
+        urls: SQLAlchemy URL by domain.
+        admin_url: libpq URL of the superuser.
+        reader_password: of the role mlops_reader.
+        server: to be killed and started by fault tests.
+    """
+
+    urls: dict[str, str]
+    admin_url: str
+    reader_password: str
+    server: PostgresServer
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Key material of a test run: folder of the token keys, path of the key ring."""
+
+    jwt_dir: Path
+    keyring_file: Path
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One server for the whole run, with every domain's database, role and migrations."""
+    server = PostgresServer(tmp_path_factory.mktemp("postgres") / "data", durable=False)
+    server.start()
+    passwords = {name: secrets.token_urlsafe(12) for name in (*database.DOMAINS, READER)}
+    urls = bootstrap(server.admin_url, passwords)
+    for domain, url in urls.items():
+        os.environ[database.variable(domain)] = url
+        if script_directory(domain) is not None:
+            upgrade(domain, url)
+    yield Postgres(urls, server.admin_url, passwords[READER], server)
+    database.dispose_all()
+    for domain in urls:
+        del os.environ[database.variable(domain)]
+    server.stop()
+
+
+@pytest.fixture
+def fresh_databases(postgres: Postgres) -> Iterator[Postgres]:
+    """The server with all tables empty (the audit trail included: its trigger is set aside for the moment)."""
+    _empty(postgres)
+    yield postgres
+
+
+def _empty(postgres: Postgres) -> None:
+    for domain in postgres.urls:
+        if script_directory(domain) is None:
+            continue
+        with database.database(domain).begin() as connection:
+            names = connection.scalars(
+                text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'")
+            ).all()
+            if "audit_log" in names:
+                connection.execute(text("ALTER TABLE audit_log DISABLE TRIGGER audit_append_only"))
+            if names:
+                listed = ", ".join(f'"{name}"' for name in names)
+                connection.execute(text(f"TRUNCATE {listed} RESTART IDENTITY CASCADE"))
+            if "audit_log" in names:
+                connection.execute(text("ALTER TABLE audit_log ENABLE TRIGGER audit_append_only"))
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keys]:
+    """Token keys and a key ring; the settings that name them are set for the run."""
+    folder = tmp_path_factory.mktemp("keys")
+    made = Keys(folder / "jwt", folder / "keyring.json")
+    token_keys.generate(made.jwt_dir)
+    KeyRing.generate().to_file(made.keyring_file)
+    os.environ["SMARTFIT_JWT_KEYS_DIR"] = str(made.jwt_dir)
+    os.environ["SMARTFIT_KEYRING_FILE"] = str(made.keyring_file)
+    yield made
+    del os.environ["SMARTFIT_JWT_KEYS_DIR"], os.environ["SMARTFIT_KEYRING_FILE"]
+
+
+@pytest.fixture
+def object_store_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty object store on disk; `SMARTFIT_STORAGE_URL` names it."""
+    folder = tmp_path / "objects"
+    folder.mkdir()
+    monkeypatch.setenv("SMARTFIT_STORAGE_URL", folder.as_uri())
+    return folder
+
+
+TokenFor = Callable[..., dict[str, str]]
+
+
+@functools.cache
+def _issuer(folder: str) -> Flask:
+    app = Flask("issuer")
+    tokens.init_app(app)
+    return app
+
+
+@pytest.fixture(scope="session")
+def token_for(keys: Keys) -> TokenFor:
+    """`token_for(sub, *roles, branch_ids=())` -> headers with an access token that the platform accepts."""
+
+    def make(sub: str, *roles: str, branch_ids: tuple[str, ...] = ()) -> dict[str, str]:
+        with _issuer(str(keys.jwt_dir)).app_context():
+            return {"Authorization": f"Bearer {tokens.issue_access_token(sub, roles, branch_ids)}"}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real photographs."""
+    place = os.environ.get("SMARTFIT_DATA")
+    if not place or not Path(place).is_dir():
+        pytest.skip("SMARTFIT_DATA does not name a folder of photographs")
+    return Path(place)
+
+
+@pytest.fixture(scope="session")
+def lfw(data_dir: Path) -> Path:
+    """Labeled Faces in the Wild: NAME/NAME_0001.jpg."""
+    folder = data_dir / "faces" / "lfw_home" / "lfw_funneled"
+    if not folder.is_dir():
+        pytest.skip("SMARTFIT_DATA has no faces/lfw_home/lfw_funneled")
+    return folder
