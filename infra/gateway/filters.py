@@ -49,7 +49,10 @@ def _headers(gateway: Gateway) -> Json:
     return {
         "@type": f"{_TYPE}.header_mutation.v3.HeaderMutation",
         "mutations": {
-            "response_mutations": [*({"append": item} for item in response), {"remove": "x-envoy-upstream-service-time"}],
+            "response_mutations": [
+                *({"append": item} for item in response),
+                {"remove": "x-envoy-upstream-service-time"},
+            ],
         },
     }
 
@@ -68,9 +71,7 @@ def rate_limit(name: str, rate: Rate, gateway: Gateway) -> Json:
         "token_bucket": bucket(rate.burst * everybody, rate.per_second * everybody),
         "filter_enabled": {**always, "runtime_key": f"rate.{name}.enabled"},
         "filter_enforced": {**always, "runtime_key": f"rate.{name}.enforced"},
-        "descriptors": [
-            {"entries": [{"key": "remote_address"}], "token_bucket": bucket(rate.burst, rate.per_second)}
-        ],
+        "descriptors": [{"entries": [{"key": "remote_address"}], "token_bucket": bucket(rate.burst, rate.per_second)}],
         "max_dynamic_descriptors": gateway.limits.clients_remembered,
         "rate_limits": [{"actions": [{"remote_address": {}}]}],
         "response_headers_to_add": [header("retry-after", "1")],

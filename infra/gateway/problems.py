@@ -19,7 +19,6 @@ PROBLEMS = (
                    "The request cannot be read. Check its address and headers."),
     GatewayProblem(401, "unauthorized", "로그인이 필요합니다. 유효한 접근 토큰을 Authorization 헤더에 넣으세요.",
                    "Log in and send a valid access token in the Authorization header."),
-    GatewayProblem(403, "forbidden", "허용되지 않은 요청입니다.", "This request is not allowed."),
     GatewayProblem(404, "not_found", "그런 주소가 없습니다. /docs에서 주소를 확인하세요.",
                    "There is no such address. See /docs for those there are."),
     GatewayProblem(408, "request_timeout", "요청이 제때 도착하지 않았습니다. 다시 보내세요.",
@@ -38,6 +37,8 @@ PROBLEMS = (
     GatewayProblem(504, "timeout", "서비스가 제때 응답하지 않았습니다. 같은 Idempotency-Key로 다시 보내세요.",
                    "The service did not answer in time. Repeat with the same Idempotency-Key."),
 )  # fmt: skip
+# Envoy answers 403 to a token for another audience, and to nothing else here; RFC 6750 section 3.1 says 401.
+TOKEN_REFUSED = {403: 401}
 # Any other status of Envoy's own.
 OTHER = GatewayProblem(0, "gateway_error", "요청을 처리할 수 없습니다. 잠시 후 다시 시도하세요.",
                        "The request cannot be served. Try again in a moment.")  # fmt: skip

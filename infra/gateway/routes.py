@@ -44,7 +44,7 @@ def _route(route: Route, gateway: Gateway) -> Json:
         "retry_policy": {
             # Nothing has reached a worker in these cases, so any method may be tried again: a restart costs no request.
             "retry_on": "connect-failure,refused-stream,reset-before-request",
-            "num_retries": 6,
+            "num_retries": 8,
             "retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"},
         },
     }
