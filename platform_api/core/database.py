@@ -52,6 +52,8 @@ def configure(domain: str, url: str) -> Engine:
         pool_recycle=1800,
         # A pooled connection may have died with its server (kill -9, failover): ask before use.
         pool_pre_ping=True,
+        # Errors end in logs; what was being written must not.
+        hide_parameters=True,
         connect_args={
             "application_name": f"smartfit-{domain}",
             "connect_timeout": 5,

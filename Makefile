@@ -1,0 +1,44 @@
+# Smart Fitness. `make` alone lists what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+NAME ?= all
+export SMARTFIT_DATA ?= $(wildcard $(abspath ../shared/data))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint fmt bench faults clean
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.installed ## make .venv with everything, at the locked versions
+
+.venv/.installed: setup.cfg infra/constraints.txt infra/setup_environment.py
+	$(PYTHON) infra/setup_environment.py
+	@touch $@
+
+run: setup ## start the platform and walk real people through the gate
+	$(BIN)/smartfit up
+	$(BIN)/smartfit demo gate
+
+test: setup ## all tests (photographs: SMARTFIT_DATA)
+	$(BIN)/pytest
+
+lint: setup ## ruff, mypy, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: setup ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## benchmarks; NAME=gate for one; JSON into build/bench
+	$(BIN)/python -m tests.benchmarks $(NAME)
+
+faults: setup ## damage done on purpose
+	$(BIN)/pytest -m faults --override-ini=addopts="--import-mode=importlib -ra"
+
+clean: ## remove what was built (the platform's state stays)
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
