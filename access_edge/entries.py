@@ -67,7 +67,6 @@ class Logged:
     seq: int
     entry: Entry
     before: Passage | None
-    commanded: bool
 
 
 class Ledger:
@@ -75,6 +74,7 @@ class Ledger:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.commanded: list[int] = []
 
     def last_passage(self, branch_id: str, member_id: str) -> Passage | None:
         """The member's last way through a gate of the branch."""
@@ -121,6 +121,8 @@ class Ledger:
         )  # fmt: skip
         seq = int(cursor.lastrowid or 0)
         self._connection.execute("INSERT INTO unsent (seq) VALUES (?)", (seq,))
+        if commanded:
+            self.commanded.append(seq)
         before = None
         if entry.outcome == "granted" and entry.member_id is not None:
             before = self.last_passage(entry.branch_id, entry.member_id)
@@ -129,7 +131,7 @@ class Ledger:
                 self._connection.execute(
                     "INSERT INTO visit (member_id, hour, at) VALUES (?, ?, ?)", (entry.member_id, hour, _text(entry.at))
                 )
-        return Logged(seq, entry, before, commanded)
+        return Logged(seq, entry, before)
 
 
 class EntryLog:
@@ -150,7 +152,8 @@ class EntryLog:
 
     @contextlib.contextmanager
     def deciding(self) -> Iterator[Ledger]:
-        """Exclusive and all or nothing; on the disk when the context is left.
+        """Exclusive and all or nothing; on the disk when the context is left. What was appended as commanded is not sent
+        to the centre before `settle`.
 
         Raises:
             LogUnavailable: see there.
@@ -159,7 +162,9 @@ class EntryLog:
             try:
                 self._make_room()
                 with sqlite.transaction(self._connection) as connection:
-                    yield Ledger(connection)
+                    ledger = Ledger(connection)
+                    yield ledger
+                self._in_flight.update(ledger.commanded)
             except sqlite3.Error as error:
                 log.error("log_unavailable", error=str(error))
                 raise LogUnavailable(str(error)) from error
@@ -167,14 +172,7 @@ class EntryLog:
     def write(self, entry: Entry, commanded: bool = False) -> Logged:
         """Append an entry that needs no looking at others. Raises LogUnavailable."""
         with self.deciding() as ledger:
-            logged = ledger.append(entry, commanded)
-        if commanded:
-            self.in_flight(logged)
-        return logged
-
-    def in_flight(self, logged: Logged) -> None:
-        """The gate's answer to this entry is awaited: it is not sent before `settle`."""
-        self._in_flight.add(logged.seq)
+            return ledger.append(entry, commanded)
 
     def settle(self, logged: Logged, result: GateResult, stages_ms: dict[str, float]) -> None:
         """Note what the gate did. One that did not open lets nobody pass: the member's passage is taken back."""
@@ -202,7 +200,7 @@ class EntryLog:
         written = 0
         while self._deferred:
             entry, result = self._deferred[0]
-            self.settle(self.write(entry), result, {})
+            self.settle(self.write(entry, commanded=True), result, {})
             self._deferred.popleft()
             written += 1
         return written

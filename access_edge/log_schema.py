@@ -6,6 +6,8 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
+from access_edge.sqlite import transaction
+
 VERSION = 1
 SCHEMA = """
 CREATE TABLE entry (
@@ -27,9 +29,6 @@ CREATE INDEX passage_inside ON passage (branch_id, direction, at);
 CREATE TABLE visit (member_id TEXT NOT NULL, hour INTEGER NOT NULL, at TEXT NOT NULL);
 CREATE INDEX visit_at ON visit (at);
 CREATE INDEX visit_member ON visit (member_id);
-CREATE TABLE stranger (
-    stranger_id TEXT PRIMARY KEY, entry_id TEXT NOT NULL, gate_id TEXT NOT NULL, at TEXT NOT NULL, expires_at TEXT NOT NULL
-) WITHOUT ROWID;
 """
 # In the order in which they are worth saving.
 _SAVED = ("used_pass", "passage", "entry", "unsent", "result", "rejected", "visit")
@@ -45,7 +44,7 @@ def salvage(damaged: Path, into: sqlite3.Connection) -> int:
         source = sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)
     except sqlite3.Error:
         return 0
-    with contextlib.closing(source):
+    with contextlib.closing(source), transaction(into):
         for table in _SAVED:
             complete = True
             rows: dict[tuple[object, ...], None] = {}

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from platform_api.core.encryption import DecryptionError, Envelope
 log = structlog.get_logger(__name__)
 
 DAMAGED = "replica.damaged.db"
+SAVE_AGE = timedelta(minutes=1)
 
 
 class ReplicaDamaged(Exception):
@@ -46,6 +47,7 @@ class Replica:
         self._local = threading.local()
         self._epoch = 0
         self._write_lock = threading.RLock()
+        self._synced_at: datetime | None = None
         self.branches: dict[str, Branch] = {}
         self.gates: dict[str, Gate] = {}
         self._load_essentials()
@@ -80,8 +82,10 @@ class Replica:
     @property
     def synced_at(self) -> datetime | None:
         """When the replica last was as new as the centre, by the centre's clock."""
-        text = self.meta("synced_at")
-        return datetime.fromisoformat(text) if text else None
+        if self._synced_at is None:
+            text = self.meta("synced_at")
+            self._synced_at = datetime.fromisoformat(text) if text else None
+        return self._synced_at
 
     def meta(self, key: str) -> str | None:
         """A value of the replica's own bookkeeping."""
@@ -104,6 +108,16 @@ class Replica:
         """All memberships of a member."""
         rows = self._rows("SELECT data FROM membership WHERE member_id = ?", member_id)
         return [Membership.model_validate_json(row["data"]) for row in rows]
+
+    def entitled(self, at: datetime) -> frozenset[str]:
+        """Members with a membership that has not run out, for a branch of this node."""
+        rows = self._rows(
+            "SELECT DISTINCT member_id FROM membership, json_each(membership.data, '$.branch_ids') AS allowed"
+            " WHERE coalesce(substr(json_extract(data, '$.valid_until'), 1, 10), '9999') >= ?"
+            " AND (allowed.value = '*' OR allowed.value IN (SELECT branch_id FROM branch))",
+            at.date().isoformat(),
+        )
+        return frozenset(row["member_id"] for row in rows)
 
     def live_model(self) -> Model | None:
         """The model version the centre says is in use, or None where it says nothing."""
@@ -161,7 +175,10 @@ class Replica:
             ReplicaDamaged: the database is broken; nothing was applied.
         """
         delta = Delta()
+        changes = list(changes)
         with self._guard(), self._write_lock:
+            if not changes and up_to_date and self._nothing_new(cursor, at):
+                return delta
             with sqlite.transaction(self._connection()) as connection:
                 generation = int(_read_meta(connection, "generation") or "1")
                 for change in changes:
@@ -173,6 +190,8 @@ class Replica:
                         self._sweep(connection, generation, delta)
                     values |= {"resync": "0", "complete": "1", "synced_at": at.isoformat()}
                 _write_meta(connection, values)
+            if up_to_date:
+                self._synced_at = at
             if delta.kinds & {"gate", "branch"} or (up_to_date and not self.gates):
                 self._load_gates()
             if up_to_date:
@@ -198,6 +217,7 @@ class Replica:
         is complete, as the sign that it was damaged."""
         with self._write_lock:
             self._epoch += 1
+            self._synced_at = None
             sqlite.set_aside(self.path, DAMAGED)
             self.path.with_name(DAMAGED).touch()
             self._prepare(self._connection())
@@ -218,6 +238,14 @@ class Replica:
             local.epoch = self._epoch
         connection: sqlite3.Connection = local.connection
         return connection
+
+    def _nothing_new(self, cursor: str, at: datetime) -> bool:
+        """Whether an empty page needs no write: every second would wear the disk for a time that may be a minute old."""
+        saved = self.meta("synced_at")
+        if saved is None or self.meta("resync") == "1" or cursor != self.cursor:
+            return False
+        self._synced_at = at
+        return abs(at - datetime.fromisoformat(saved)) < SAVE_AGE
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
