@@ -6,6 +6,7 @@ cannot forget a table. What must outlive a member is only the audit log, which k
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from typing import Any
 
@@ -20,6 +21,14 @@ ROLES = ("customer", "helper", "branch_manager", "operator")
 LANGUAGES = ("ko", "en")
 CONSENT_KINDS = ("terms", "privacy", "face", "face_training", "marketing", "location")
 FACE_CONSENT = "face"
+
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` is written as our ids are."""
+    return _ID.fullmatch(text) is not None
 
 
 def new_id() -> str:

@@ -5,6 +5,7 @@ A password is normalised by NFKC before it is hashed: Korean keyboards differ in
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from functools import cache
 from importlib.resources import files
@@ -35,7 +36,7 @@ def _is_run(folded: str) -> bool:
     for size in (1, 2, 3, 4):
         if folded == (folded[:size] * (len(folded) // size + 1))[: len(folded)]:
             return True
-    steps = {ord(b) - ord(a) for a, b in zip(folded, folded[1:], strict=False)}
+    steps = {ord(b) - ord(a) for a, b in itertools.pairwise(folded)}
     return steps in ({1}, {-1})
 
 
@@ -52,7 +53,7 @@ def check_password(password: str, email: str) -> None:
         rule = ("too_short", f"비밀번호는 {MIN_LENGTH}자 이상이어야 합니다.", f"Use at least {MIN_LENGTH} characters.")
     elif len(normal) > MAX_LENGTH:
         rule = ("too_long", f"비밀번호는 {MAX_LENGTH}자까지입니다.", f"Use at most {MAX_LENGTH} characters.")
-    elif len(local) >= 4 and local in folded or email.casefold() in folded:
+    elif (len(local) >= 4 and local in folded) or email.casefold() in folded:
         rule = ("contains_email", "비밀번호에 이메일을 넣을 수 없습니다.", "It must not contain your e-mail address.")
     elif folded in _commonest() or _is_run(folded):
         rule = ("too_common", "너무 흔한 비밀번호입니다. 다른 것을 고르세요.", "It is too common; choose another.")

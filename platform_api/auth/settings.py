@@ -14,17 +14,20 @@ class AuthSettings(Settings):
     """Settings of the auth domain (`SMARTFIT_<NAME>`, or `SMARTFIT_<NAME>_FILE` naming a file that holds the value)."""
 
     card_url: str = Field(description="Base URL of the card identity service (HTTPS).")
-    card_ca_file: Path | None = Field(default=None, description="CA that signed the card service; the system's if unset.")
+    card_ca_file: Path | None = Field(
+        default=None, description="CA that signed the card service; the system's if unset."
+    )
     card_api_key: SecretStr = Field(description="Bearer key for the card identity service.")
     card_connect_timeout_s: float = Field(default=2.0, gt=0)
     card_read_timeout_s: float = Field(default=5.0, gt=0)
 
     access_internal_url: str = Field(description="Base URL of the access domain, for its internal routes.")
-    access_ca_file: Path | None = Field(default=None, description="CA of the access domain where it is reached by HTTPS.")
+    access_ca_file: Path | None = Field(
+        default=None, description="CA of the access domain where it is reached by HTTPS."
+    )
     access_timeout_s: float = Field(default=5.0, gt=0)
     auth_client_id: str = Field(default="auth", description="Name under which this domain calls others.")
 
-    access_token_ttl_s: int = Field(default=900, ge=60, le=3600)
     refresh_token_ttl_s: int = Field(default=30 * 86400, ge=3600)
 
     argon2_time_cost: int = Field(default=3, ge=1, description="RFC 9106, second recommended option.")

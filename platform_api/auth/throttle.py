@@ -63,9 +63,7 @@ def network_of(address: str | None) -> str:
 
 def account_limit(chosen: AuthSettings) -> Limit:
     """What one account allows."""
-    return Limit(
-        chosen.login_failures_free, chosen.login_lock_base_s, chosen.login_lock_max_s, chosen.login_forget_s
-    )
+    return Limit(chosen.login_failures_free, chosen.login_lock_base_s, chosen.login_lock_max_s, chosen.login_forget_s)
 
 
 def address_limit(chosen: AuthSettings) -> Limit:

@@ -1,0 +1,25 @@
+"""Who may touch what in this domain: people their own things, operators anybody's, services none of these routes."""
+
+from __future__ import annotations
+
+from platform_api.auth.members import etag
+from platform_api.auth.models import Member
+from platform_api.core.security import principal, same_member
+
+PEOPLE = ("customer", "helper", "branch_manager", "operator")
+
+
+def member_or_me(member_id: str) -> str:
+    """The id of the path, `me` being the caller.
+
+    Raises:
+        Problem: 404 where it is somebody else's and the caller is no operator.
+    """
+    wanted = principal().id if member_id == "me" else member_id.lower()
+    same_member(wanted)
+    return wanted
+
+
+def tagged(member: Member) -> tuple[Member, int, dict[str, str]]:
+    """A member as an answer with its ETag."""
+    return member, 200, {"ETag": etag(member), "Cache-Control": "no-store"}

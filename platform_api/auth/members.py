@@ -1,0 +1,232 @@
+"""Accounts: registration, profile, roles and status."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+from uuid_utils import uuid4
+
+from platform_api.auth import events, sessions, vault
+from platform_api.auth.card import Card, verify_card
+from platform_api.auth.models import CardIdentity, Member, is_id, new_id
+from platform_api.auth.passwords import check_password, hash_password, verify_password
+from platform_api.core.errors import Problem
+from platform_api.core.pagination import page
+from platform_api.core.security.audit import record
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What a newcomer tells. Nothing secret in its repr."""
+
+    email: str = field(repr=False)
+    password: str = field(repr=False)
+    name: str = field(repr=False)
+    phone: str = field(repr=False)
+    birth_date: date = field(repr=False)
+    language: str
+    card: Card = field(repr=False)
+
+
+def email_key(email: str) -> str:
+    """The form under which an e-mail address is unique: NFKC, case-folded."""
+    return unicodedata.normalize("NFKC", email.strip()).casefold()
+
+
+def register(session: Session, wanted: Registration) -> Member:
+    """Create a customer whose card vouches for them.
+
+    The card is checked before the address, so that only the holder of a card can learn that an address is taken.
+
+    Raises:
+        Problem: 422 `password_weak`, 422 `card_declined`, 503 `card_unavailable`, 409 `email_taken`.
+    """
+    check_password(wanted.password, wanted.email)
+    token = verify_card(wanted.card, idempotency_key=str(uuid4()))
+    member = Member(
+        id=new_id(),
+        email=wanted.email.strip(),
+        email_key=email_key(wanted.email),
+        password_hash=hash_password(wanted.password),
+        name=wanted.name,
+        phone=wanted.phone,
+        birth_date=wanted.birth_date,
+        language=wanted.language,
+        roles=["customer"],
+        branch_ids=[],
+    )
+    session.add(member)
+    _flush_unique(session)
+    sealed = vault.envelope().seal(token.encode(), vault.card_context(member.id))
+    session.add(CardIdentity(member_id=member.id, token_sealed=sealed))
+    events.member_registered(session, member)
+    record(session, member.id, "member.registered", member.id)
+    return member
+
+
+def get(session: Session, member_id: str) -> Member:
+    """The member.
+
+    Raises:
+        Problem: 404, also for what is no id at all.
+    """
+    return _found(session, member_id, select(Member))
+
+
+def lock(session: Session, member_id: str) -> Member:
+    """The member, with the row held until the transaction ends.
+
+    Raises:
+        Problem: 404.
+    """
+    return _found(session, member_id, select(Member).with_for_update())
+
+
+def _found(session: Session, member_id: str, query: Select[tuple[Member]]) -> Member:
+    member = session.scalar(query.where(Member.id == member_id)) if is_id(member_id) else None
+    if member is None:
+        raise Problem(404, "member_not_found", "회원을 찾을 수 없습니다.", "There is no such member.")
+    return member
+
+
+def find(session: Session, email: str | None, cursor: str | None, limit: int) -> tuple[list[Member], str | None]:
+    """Members, newest first; with `email`, the one of that address."""
+    query = select(Member)
+    if email:
+        query = query.where(Member.email_key == email_key(email))
+    return page(session, query, [Member.id], cursor, limit)
+
+
+def etag(member: Member) -> str:
+    """Strong entity tag of the member as it stands."""
+    return f'"{member.version}"'
+
+
+def check_match(member: Member, if_match: str | None) -> None:
+    """Refuse a change made on an old reading (RFC 9110 section 13.1.1).
+
+    Raises:
+        Problem: 428 without If-Match, 412 where it does not fit.
+    """
+    if not if_match:
+        raise Problem(428)
+    if if_match.strip() != "*" and etag(member) not in (tag.strip() for tag in if_match.split(",")):
+        raise Problem(412)
+
+
+def change_profile(session: Session, member: Member, changes: dict[str, Any], actor: str) -> Member:
+    """Change name, phone, language or e-mail; a new e-mail needs the present password (`current_password`).
+
+    Raises:
+        Problem: 403 `password_wrong`, 409 `email_taken`.
+    """
+    changes = dict(changes)
+    password = changes.pop("current_password", None)
+    if "email" in changes:
+        if not verify_password(password or "", member.password_hash):
+            raise _password_wrong()
+        member.email_key = email_key(changes["email"])
+        changes["email"] = changes["email"].strip()
+    for name, value in changes.items():
+        setattr(member, name, value)
+    _flush_unique(session)
+    if changes:
+        events.member_changed(session, member)
+        record(session, actor, "member.changed", member.id, {"fields": sorted(changes)})
+    return member
+
+
+def change_password(session: Session, member: Member, current: str, new: str, actor: str) -> None:
+    """Set a new password and end every session.
+
+    Raises:
+        Problem: 403 `password_wrong`, 422 `password_weak`.
+    """
+    if not verify_password(current, member.password_hash):
+        raise _password_wrong()
+    check_password(new, member.email)
+    member.password_hash = hash_password(new)
+    sessions.revoke_all(session, member.id, "password_changed")
+    record(session, actor, "password.changed", member.id)
+
+
+def set_roles(session: Session, member: Member, roles: list[str], branch_ids: list[str], actor: str) -> Member:
+    """Set what a member may act as.
+
+    Raises:
+        Problem: 422 `roles_invalid`, 409 `last_operator`.
+    """
+    if ("branch_manager" in roles) != bool(branch_ids):
+        raise Problem(
+            422,
+            "roles_invalid",
+            "지점 관리자에게는 지점이, 지점에는 지점 관리자 역할이 필요합니다.",
+            "A branch manager needs branch_ids, and branch_ids need that role.",
+        )
+    if "operator" not in roles:
+        keep_an_operator(session, member)
+    before = sorted(member.roles)
+    member.roles, member.branch_ids = sorted(set(roles)), sorted(set(branch_ids))
+    events.member_changed(session, member)
+    details = {"before": before, "after": member.roles, "branch_ids": member.branch_ids}
+    record(session, actor, "roles.changed", member.id, details)
+    return member
+
+
+def set_status(session: Session, member: Member, status: str, reason: str, actor: str) -> Member:
+    """Suspend a member (every session ends) or take that back.
+
+    Raises:
+        Problem: 409 `last_operator`.
+    """
+    if status == "suspended":
+        keep_an_operator(session, member)
+        sessions.revoke_all(session, member.id, "suspended")
+    if status != member.status:
+        member.status = status
+        events.member_changed(session, member)
+        record(session, actor, "status.changed", member.id, {"status": status, "reason": reason})
+    return member
+
+
+def keep_an_operator(session: Session, leaving: Member) -> None:
+    """Refuse what would leave the platform without an active operator.
+
+    Raises:
+        Problem: 409 `last_operator`.
+    """
+    if "operator" not in leaving.roles:
+        return
+    others = select(func.count()).where(
+        Member.roles.contains(["operator"]), Member.status == "active", Member.id != leaving.id
+    )
+    if not session.scalar(others):
+        raise Problem(
+            409,
+            "last_operator",
+            "마지막 운영자입니다. 먼저 다른 운영자를 지정하세요.",
+            "This is the last operator; name another one first.",
+        )
+
+
+def _flush_unique(session: Session) -> None:
+    try:
+        session.flush()
+    except IntegrityError:
+        # `from None`: the database's message holds the values.
+        raise Problem(
+            409,
+            "email_taken",
+            "이 이메일로는 가입할 수 없습니다. 이미 회원이면 로그인하세요.",
+            "This address cannot be used; if it is yours, sign in.",
+        ) from None
+
+
+def _password_wrong() -> Problem:
+    return Problem(403, "password_wrong", "현재 비밀번호가 맞지 않습니다.", "The present password is not right.")

@@ -1,0 +1,101 @@
+"""HTTP of faces: enrolment, review of held ones, and the internal route for templates."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from platform_api.auth import duplicates, face_reviews, faces, members, schemas
+from platform_api.auth.access_rules import PEOPLE, member_or_me
+from platform_api.auth.models import FaceReview, FaceTemplate, is_id
+from platform_api.auth.uploads import photo_upload, photos
+from platform_api.core.errors import Problem
+from platform_api.core.security import principal, require
+from platform_api.core.web import blueprint, current_session, transaction
+
+blp = blueprint("auth-faces", "/auth/v1", "Faces: enrolment, withdrawal, review")
+internal = blueprint("auth-internal", "/auth/internal/v1", "For services only; the gateway does not route it")
+blueprints = [blp, internal]
+
+
+@blp.post("/members/<member_id>/face")
+@require(*PEOPLE)
+@photo_upload
+@transaction("auth", idempotent=True)
+@blp.response(201, schemas.EnrolmentSchema)
+@blp.alt_response(202, schema=schemas.EnrolmentSchema, description="Held until an operator has looked at it.")
+def enrol(member_id: str) -> tuple[faces.Enrolment, int]:
+    """Enrol a face from one to five photos (multipart parts `photos`)."""
+    done = faces.enrol(current_session(), member_or_me(member_id), photos(), principal().id)
+    return done, 201 if done.status == "enrolled" else 202
+
+
+@blp.get("/members/<member_id>/face")
+@require(*PEOPLE)
+@transaction("auth")
+@blp.response(200, schemas.FaceStateSchema)
+def show(member_id: str) -> faces.FaceState:
+    """What is held of the member's face."""
+    return faces.state(current_session(), members.get(current_session(), member_or_me(member_id)).id)
+
+
+@blp.delete("/members/<member_id>/face")
+@require(*PEOPLE)
+@transaction("auth")
+@blp.response(204)
+def withdraw(member_id: str) -> None:
+    """Withdraw the face: template, crops and every copy."""
+    faces.remove(current_session(), member_or_me(member_id), principal().id)
+
+
+@blp.get("/face-reviews")
+@require("operator")
+@transaction("auth")
+@blp.arguments(schemas.ReviewQuery, location="query")
+@blp.response(200, schemas.ReviewPage)
+def list_reviews(query: dict[str, Any]) -> dict[str, Any]:
+    """Enrolments held for looking like another member, newest first."""
+    items, cursor = face_reviews.find(current_session(), **query)
+    return {"items": items, "next_cursor": cursor}
+
+
+@blp.get("/face-reviews/<review_id>/photos")
+@require("operator")
+@transaction("auth")
+@blp.response(200)
+def review_photos(review_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """The crops to compare, as base64 JPEG; looking is audited."""
+    review = face_reviews.get(current_session(), review_id)
+    shown = face_reviews.pictures(current_session(), review, principal().id)
+    return shown, 200, {"Cache-Control": "no-store"}
+
+
+@blp.post("/face-reviews/<review_id>/decision")
+@require("operator")
+@transaction("auth", idempotent=True)
+@blp.arguments(schemas.DecisionSchema)
+@blp.response(200, schemas.ReviewSchema)
+def decide(said: dict[str, Any], review_id: str) -> FaceReview:
+    """Approve or reject a held enrolment."""
+    approve = said["decision"] == "approve"
+    return face_reviews.decide(current_session(), review_id, approve, said["note"], principal().id)
+
+
+@internal.get("/templates/<template_id>")
+@require("service")
+@transaction("auth")
+@internal.response(200, schemas.TemplateSchema)
+def template(template_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """An enrolled template, for the gallery."""
+    found = current_session().get(FaceTemplate, template_id) if is_id(template_id) else None
+    if found is None or found.status != "enrolled":
+        raise Problem(404)
+    vectors = duplicates.open_template(found).astype("<f4").tobytes()
+    answer = {
+        "template_id": found.id,
+        "member_id": found.member_id,
+        "model_version": found.model_version,
+        "rows": found.rows,
+        "vectors": base64.b64encode(vectors).decode(),
+    }
+    return answer, 200, {"Cache-Control": "no-store"}

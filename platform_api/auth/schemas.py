@@ -1,0 +1,311 @@
+"""Requests and answers of the auth domain. Unknown fields are refused, so that nobody sets what is not theirs to set."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates, validates_schema
+
+from platform_api.auth.card import Card, luhn_valid
+from platform_api.auth.members import Registration
+from platform_api.auth.models import CONSENT_KINDS, LANGUAGES, ROLES
+from platform_api.auth.passwords import MAX_LENGTH
+from platform_api.core.clock import now
+from platform_api.core.pagination import MAX_LIMIT
+
+_PHONE = validate.Regexp(r"^\+?[0-9](?:[ -]?[0-9]){6,18}$", error="Not a phone number.")
+_EXPIRY = validate.Regexp(r"^(0[1-9]|1[0-2])/[0-9]{2}$", error="Write it as MM/YY.")
+_BRANCH = validate.Regexp(r"^[A-Za-z0-9_.:-]{1,64}$", error="Not a branch id.")
+_EMAIL = [validate.Length(max=254), validate.Email()]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+class Strict(Schema):
+    """A request: what is not named here is refused."""
+
+    class Meta:
+        unknown = RAISE
+
+
+class Name(fields.String):
+    """A person's name: 1 to 100 characters, no control characters and none that turn the writing direction."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = str(super()._deserialize(value, attr, data, **kwargs)).strip()
+        if not 1 <= len(text) <= 100 or _CONTROL.search(text):
+            raise ValidationError("A name has 1 to 100 printable characters.")
+        return text
+
+
+class BirthDate(fields.Date):
+    """A date of birth of somebody alive."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> date:
+        day = super()._deserialize(value, attr, data, **kwargs)
+        if not isinstance(day, date) or not date(1900, 1, 1) <= day <= now().date():
+            raise ValidationError("Not a date of birth.")
+        return day
+
+
+def _password() -> fields.String:
+    return fields.String(required=True, load_only=True, validate=validate.Length(max=4 * MAX_LENGTH))
+
+
+class CardSchema(Strict):
+    """A payment card, used once to confirm who somebody is."""
+
+    number = fields.String(required=True, load_only=True)
+    expiry = fields.String(required=True, load_only=True, validate=_EXPIRY)
+    birth_date = BirthDate(load_default=None)
+
+    @validates("number")
+    def check_number(self, value: str, data_key: str) -> None:
+        """Length and check digit."""
+        if not luhn_valid(value):
+            raise ValidationError("Not a card number.")
+
+
+class RegistrationSchema(Strict):
+    """POST /members."""
+
+    email = fields.String(required=True, validate=_EMAIL)
+    password = _password()
+    name = Name(required=True)
+    phone = fields.String(required=True, validate=_PHONE)
+    birth_date = BirthDate(required=True)
+    language = fields.String(load_default="ko", validate=validate.OneOf(LANGUAGES))
+    card = fields.Nested(CardSchema, required=True)
+
+    @post_load
+    def build(self, data: dict[str, Any], **_: Any) -> Registration:
+        """As the rules want it."""
+        card = data.pop("card")
+        born = card["birth_date"] or data["birth_date"]
+        return Registration(**data, card=Card(card["number"], card["expiry"], data["name"], born))
+
+
+class RegisteredSchema(Schema):
+    """Its answer: no more than the caller does not know, since it is kept for replays."""
+
+    member_id = fields.String(attribute="id")
+    roles = fields.List(fields.String())
+    language = fields.String()
+    status = fields.String()
+    created_at = fields.AwareDateTime()
+
+
+class MemberSchema(RegisteredSchema):
+    """A profile."""
+
+    email = fields.String()
+    name = fields.String()
+    phone = fields.String()
+    birth_date = fields.Date()
+    branch_ids = fields.List(fields.String())
+    version = fields.Integer()
+    updated_at = fields.AwareDateTime()
+
+
+class ProfileChangeSchema(Strict):
+    """PATCH /members/{id}. A new e-mail needs the present password."""
+
+    name = Name()
+    phone = fields.String(validate=_PHONE)
+    language = fields.String(validate=validate.OneOf(LANGUAGES))
+    email = fields.String(validate=_EMAIL)
+    current_password = fields.String(load_only=True, validate=validate.Length(max=4 * MAX_LENGTH))
+
+    @validates_schema
+    def check_together(self, data: dict[str, Any], **_: Any) -> None:
+        """E-mail and present password come together."""
+        if ("email" in data) != ("current_password" in data):
+            raise ValidationError("email and current_password go together.", "current_password")
+
+
+class PasswordChangeSchema(Strict):
+    """PUT /members/{id}/password."""
+
+    current_password = _password()
+    new_password = _password()
+
+
+class RolesSchema(Strict):
+    """PUT /members/{id}/roles."""
+
+    roles = fields.List(fields.String(validate=validate.OneOf(ROLES)), required=True, validate=validate.Length(min=1))
+    branch_ids = fields.List(fields.String(validate=_BRANCH), load_default=list, validate=validate.Length(max=1000))
+
+
+class StatusSchema(Strict):
+    """PUT /members/{id}/status."""
+
+    status = fields.String(required=True, validate=validate.OneOf(("active", "suspended")))
+    reason = fields.String(required=True, validate=validate.Length(min=1, max=500))
+
+
+class LoginSchema(Strict):
+    """POST /tokens."""
+
+    email = fields.String(required=True, validate=validate.Length(max=254))
+    password = _password()
+
+
+class RefreshSchema(Strict):
+    """POST /tokens/refresh and /tokens/revoke."""
+
+    refresh_token = fields.String(required=True, load_only=True, validate=validate.Length(min=1, max=256))
+
+
+class ServiceLoginSchema(Strict):
+    """POST /service-tokens."""
+
+    client_id = fields.String(required=True, validate=validate.Length(min=1, max=64))
+    client_secret = fields.String(required=True, load_only=True, validate=validate.Length(min=1, max=1024))
+
+
+class ServiceTokenSchema(Schema):
+    """An access token."""
+
+    access_token = fields.String()
+    token_type = fields.String()
+    expires_in = fields.Integer(metadata={"description": "Seconds."})
+
+
+class TokensSchema(ServiceTokenSchema):
+    """An access token and what renews it."""
+
+    refresh_token = fields.String()
+    member_id = fields.String()
+
+
+class PageQuery(Strict):
+    """Which page of a list."""
+
+    cursor = fields.String(load_default=None, validate=validate.Length(max=500))
+    limit = fields.Integer(load_default=50, validate=validate.Range(1, MAX_LIMIT))
+
+
+class MemberQuery(PageQuery):
+    """GET /members."""
+
+    email = fields.String(load_default=None, validate=validate.Length(max=254))
+
+
+class ReviewQuery(PageQuery):
+    """GET /face-reviews."""
+
+    status = fields.String(load_default="pending", validate=validate.OneOf(("pending", "approved", "rejected")))
+
+
+class SessionSchema(Schema):
+    """A sign-in on one device."""
+
+    session_id = fields.String(attribute="id")
+    user_agent = fields.String()
+    created_at = fields.AwareDateTime()
+    last_used_at = fields.AwareDateTime()
+    expires_at = fields.AwareDateTime()
+    revoked_at = fields.AwareDateTime()
+    revoked_reason = fields.String()
+
+
+class ConsentChangeSchema(Strict):
+    """POST /members/{id}/consents."""
+
+    kind = fields.String(required=True, validate=validate.OneOf(CONSENT_KINDS))
+    granted = fields.Boolean(required=True, truthy={True}, falsy={False})
+    text_version = fields.String(required=True, validate=validate.Length(min=1, max=64))
+
+
+class ConsentSchema(Schema):
+    """A statement of will."""
+
+    consent_id = fields.String(attribute="id")
+    kind = fields.String()
+    granted = fields.Boolean()
+    text_version = fields.String()
+    actor = fields.String()
+    at = fields.AwareDateTime()
+
+
+class FaceStateSchema(Schema):
+    """GET /members/{id}/face."""
+
+    status = fields.String(metadata={"description": "none, enrolled or held_for_review"})
+    consent = fields.Boolean()
+    held = fields.Boolean(metadata={"description": "A newer enrolment waits for review."})
+    template_id = fields.String()
+    model_version = fields.String()
+    enrolled_at = fields.AwareDateTime()
+    photos = fields.Integer()
+
+
+class VerdictSchema(Schema):
+    """What became of one photo."""
+
+    index = fields.Integer()
+    accepted = fields.Boolean()
+    reasons = fields.List(fields.String())
+    message = fields.String()
+    message_en = fields.String()
+    quality = fields.Dict(keys=fields.String(), values=fields.Float())
+
+
+class EnrolmentSchema(Schema):
+    """POST /members/{id}/face: 201 enrolled, 202 held_for_review."""
+
+    status = fields.String()
+    template_id = fields.String()
+    model_version = fields.String()
+    photos = fields.List(fields.Nested(VerdictSchema), attribute="verdicts")
+
+
+class CandidateSchema(Schema):
+    """A member whose face looks the same."""
+
+    member_id = fields.String()
+    score = fields.Float()
+
+
+class ReviewSchema(Schema):
+    """A held enrolment."""
+
+    review_id = fields.String(attribute="id")
+    member_id = fields.String()
+    status = fields.String()
+    created_at = fields.AwareDateTime()
+    decided_at = fields.AwareDateTime()
+    decided_by = fields.String()
+    note = fields.String()
+    candidates = fields.List(fields.Nested(CandidateSchema))
+
+
+class DecisionSchema(Strict):
+    """POST /face-reviews/{id}/decision."""
+
+    decision = fields.String(required=True, validate=validate.OneOf(("approve", "reject")))
+    note = fields.String(load_default=None, validate=validate.Length(max=500))
+
+
+class TemplateSchema(Schema):
+    """A template, for services. vectors: base64 of little-endian float32 [rows * dim]."""
+
+    template_id = fields.String()
+    member_id = fields.String()
+    model_version = fields.String()
+    rows = fields.Integer()
+    vectors = fields.String()
+
+
+def page_of(item: type[Schema], name: str) -> type[Schema]:
+    """The schema of a page of items: {items, next_cursor}."""
+    page = {"items": fields.List(fields.Nested(item)), "next_cursor": fields.String(allow_none=True)}
+    return Schema.from_dict(page, name=name)  # type: ignore[arg-type]
+
+
+MemberPage = page_of(MemberSchema, "MemberPage")
+SessionPage = page_of(SessionSchema, "SessionPage")
+ConsentPage = page_of(ConsentSchema, "ConsentPage")
+ReviewPage = page_of(ReviewSchema, "ReviewPage")
