@@ -23,18 +23,27 @@ def main() -> None:
     uv = shutil.which("uv")
     python = VENV / "bin" / "python"
     if not python.exists():
-        command = (
-            [uv, "venv", "--seed", "--python", sys.executable, VENV] if uv else [sys.executable, "-m", "venv", VENV]
-        )
+        make = [uv, "venv", "--seed", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
+        command = [*make, str(VENV)]
         if subprocess.run(command).returncode:
             sys.exit("가상 환경을 만들 수 없습니다 (cannot make .venv); Debian: apt install python3-venv")
     if uv is None and subprocess.run([python, "-m", "pip", "install", "--quiet", "uv"]).returncode == 0:
         uv = str(VENV / "bin" / "uv")
     if uv:
-        install = [uv, "pip", "install", "--python", python, "--constraint", LOCK, *_find_links(python), *WHAT]
+        install = [
+            uv,
+            "pip",
+            "install",
+            "--python",
+            str(python),
+            "--constraint",
+            str(LOCK),
+            *_find_links(python),
+            *WHAT,
+        ]
         done = subprocess.run(install, env=_uv_environment(python)).returncode == 0
     else:
-        done = subprocess.run([python, "-m", "pip", "install", "--constraint", LOCK, *WHAT]).returncode == 0
+        done = subprocess.run([str(python), "-m", "pip", "install", "--constraint", str(LOCK), *WHAT]).returncode == 0
     if not done:
         sys.exit("설치에 실패했습니다. 위의 오류를 확인하세요 (installation failed; see the error above)")
 
