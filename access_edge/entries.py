@@ -18,120 +18,25 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 from uuid_utils import uuid7
 
 from access_edge import sqlite
-from access_edge.authorization import Passage
+from access_edge.ledger import Entry, GateResult, Ledger, Logged, text, write_passage
 from access_edge.log_schema import SCHEMA, VERSION, salvage
 
 log = structlog.get_logger(__name__)
 
-GateResult = Literal["opened", "unreachable", "not_commanded", "unknown"]
-# A member whose way out was never seen no longer counts as inside after this.
-STAY = timedelta(hours=12)
 # Entries that may wait in memory while the disk takes none (the way out is opened even then).
 DEFERRED = 10_000
 
 
 class LogUnavailable(Exception):
     """The entry cannot be made durable: disk full, limit reached or database broken. Nothing was written."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A decision at a gate, as it is told to the centre."""
-
-    gate_id: str
-    branch_id: str
-    at: datetime
-    method: Literal["face", "qr", "exit", "emergency", "manual"]
-    direction: Literal["in", "out"]
-    outcome: Literal["granted", "denied"]
-    reason: str
-    member_id: str | None = None
-    score: float | None = None
-    model_version: str | None = None
-    entry_id: str = field(default_factory=lambda: str(uuid7()))
-
-
-@dataclass(frozen=True)
-class Logged:
-    """An entry on the disk; `before` is the member's passage that it replaced."""
-
-    seq: int
-    entry: Entry
-    before: Passage | None
-
-
-class Ledger:
-    """What may be read and written while an entry is being decided; exists inside `EntryLog.deciding` alone."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self.commanded: list[int] = []
-
-    def last_passage(self, branch_id: str, member_id: str) -> Passage | None:
-        """The member's last way through a gate of the branch."""
-        row = self._connection.execute(
-            "SELECT direction, at FROM passage WHERE branch_id = ? AND member_id = ?", (branch_id, member_id)
-        ).fetchone()
-        return None if row is None else Passage(row["direction"], datetime.fromisoformat(row["at"]))
-
-    def inside(self, branch_id: str, now: datetime) -> int:
-        """How many are inside by this node's own gates: members seen in and not out, less the nameless exits."""
-        since = _text(now - STAY)
-        row = self._connection.execute(
-            "SELECT (SELECT count(*) FROM passage WHERE branch_id = ?1 AND direction = 'in' AND at > ?2)"
-            " - (SELECT count(*) FROM entry WHERE branch_id = ?1 AND at > ?2 AND reason = 'exit'"
-            "    AND member_id IS NULL) AS n",
-            (branch_id, since),
-        ).fetchone()
-        return max(0, int(row["n"]))
-
-    def unsent_inside(self, branch_id: str) -> int:
-        """By how much the entries that the centre does not have yet change its count of a branch."""
-        row = self._connection.execute(
-            "SELECT coalesce(sum(CASE direction WHEN 'in' THEN 1 ELSE -1 END), 0) AS n FROM unsent"
-            " JOIN entry USING (seq) LEFT JOIN result USING (seq) WHERE branch_id = ? AND outcome = 'granted'"
-            " AND coalesce(result.gate_result, '') <> 'unreachable'",
-            (branch_id,),
-        ).fetchone()
-        return int(row["n"])
-
-    def use_pass(self, jti: str, until: datetime) -> bool:
-        """Use up a QR pass; False where it was used before. Remembered at least until the moment `until`."""
-        done = self._connection.execute("INSERT OR IGNORE INTO used_pass (jti, until) VALUES (?, ?)", (jti, _text(until)))
-        return done.rowcount == 1
-
-    def append(self, entry: Entry, commanded: bool, hour: int | None = None) -> Logged:
-        """Write an entry. `commanded`: the gate is about to be told; `hour`: the visit's hour of the week, 0..167."""
-        cursor = self._connection.execute(
-            "INSERT INTO entry (entry_id, gate_id, branch_id, at, method, direction, outcome, reason, member_id, score,"
-            " model_version, commanded) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                entry.entry_id, entry.gate_id, entry.branch_id, _text(entry.at), entry.method, entry.direction,
-                entry.outcome, entry.reason, entry.member_id, entry.score, entry.model_version, int(commanded),
-            ),
-        )  # fmt: skip
-        seq = int(cursor.lastrowid or 0)
-        self._connection.execute("INSERT INTO unsent (seq) VALUES (?)", (seq,))
-        if commanded:
-            self.commanded.append(seq)
-        before = None
-        if entry.outcome == "granted" and entry.member_id is not None:
-            before = self.last_passage(entry.branch_id, entry.member_id)
-            _write_passage(self._connection, entry.branch_id, entry.member_id, Passage(entry.direction, entry.at))
-            if hour is not None:
-                self._connection.execute(
-                    "INSERT INTO visit (member_id, hour, at) VALUES (?, ?, ?)", (entry.member_id, hour, _text(entry.at))
-                )
-        return Logged(seq, entry, before)
 
 
 class EntryLog:
@@ -185,7 +90,7 @@ class EntryLog:
                         (logged.seq, result, json.dumps(stages_ms)),
                     )
                     if result == "unreachable" and entry.member_id is not None and entry.outcome == "granted":
-                        _write_passage(connection, entry.branch_id, entry.member_id, logged.before)
+                        write_passage(connection, entry.branch_id, entry.member_id, logged.before)
             except sqlite3.Error as error:
                 log.error("log_unavailable", error=str(error))
             finally:
@@ -233,7 +138,7 @@ class EntryLog:
     def visits(self, since: datetime) -> list[tuple[str, int, datetime]]:
         """(member, hour of the week, moment) of the granted entries since a moment, for the cache's likelihoods."""
         with self._lock:
-            rows = self._connection.execute("SELECT * FROM visit WHERE at > ?", (_text(since),)).fetchall()
+            rows = self._connection.execute("SELECT * FROM visit WHERE at > ?", (text(since),)).fetchall()
         return [(row["member_id"], row["hour"], datetime.fromisoformat(row["at"])) for row in rows]
 
     def forget_member(self, member_id: str) -> None:
@@ -248,9 +153,9 @@ class EntryLog:
     def tidy(self, now: datetime, keep: timedelta, visits: timedelta) -> None:
         """Drop what the centre has and is older than `keep`, passes past their time, and old visits."""
         with self._lock, sqlite.transaction(self._connection) as connection:
-            self._purge(connection, _text(now - keep))
-            connection.execute("DELETE FROM used_pass WHERE until < ?", (_text(now),))
-            connection.execute("DELETE FROM visit WHERE at < ?", (_text(now - visits),))
+            self._purge(connection, text(now - keep))
+            connection.execute("DELETE FROM used_pass WHERE until < ?", (text(now),))
+            connection.execute("DELETE FROM visit WHERE at < ?", (text(now - visits),))
 
     def counts(self) -> dict[str, int]:
         """Rows by state: entries kept, unsent, rejected, deferred in memory."""
@@ -311,16 +216,6 @@ class EntryLog:
         connection.execute(f"DELETE FROM entry WHERE seq IN ({sent})", (before,))  # noqa: S608
 
 
-def _write_passage(connection: sqlite3.Connection, branch_id: str, member_id: str, passage: Passage | None) -> None:
-    if passage is None:
-        connection.execute("DELETE FROM passage WHERE branch_id = ? AND member_id = ?", (branch_id, member_id))
-        return
-    connection.execute(
-        "INSERT OR REPLACE INTO passage (branch_id, member_id, direction, at) VALUES (?, ?, ?, ?)",
-        (branch_id, member_id, passage.direction, _text(passage.at)),
-    )
-
-
 def _document(row: sqlite3.Row) -> dict[str, Any]:
     result = row["gate_result"] or ("unknown" if row["commanded"] else "not_commanded")
     shut = result == "unreachable" and row["outcome"] == "granted"
@@ -338,7 +233,3 @@ def _document(row: sqlite3.Row) -> dict[str, Any]:
         "stages_ms": json.loads(row["stages"]) if row["stages"] else {},
         "gate_result": result,
     }
-
-
-def _text(at: datetime) -> str:
-    return at.isoformat(timespec="microseconds")

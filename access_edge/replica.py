@@ -9,8 +9,6 @@ out, are kept a second time in a small file, so that a damaged replica does not 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -21,7 +19,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from access_edge import sqlite
+from access_edge import essentials, sqlite
 from access_edge.feed import Change, Delta
 from access_edge.records import Branch, Gate, Member, Membership, Model, QrKey
 from access_edge.replica_schema import SCHEMA, TABLES, VERSION, forget_member, put_record, template_context
@@ -48,9 +46,7 @@ class Replica:
         self._epoch = 0
         self._write_lock = threading.RLock()
         self._synced_at: datetime | None = None
-        self.branches: dict[str, Branch] = {}
-        self.gates: dict[str, Gate] = {}
-        self._load_essentials()
+        self.branches, self.gates = essentials.read(self._essentials)
         try:
             connection = self._connection()
             if not sqlite.is_sound(connection):
@@ -283,29 +279,7 @@ class Replica:
         gates = [Gate.model_validate_json(row["data"]) for row in self._rows("SELECT data FROM gate")]
         self.branches = {branch.branch_id: branch for branch in branches}
         self.gates = {gate.gate_id: gate for gate in gates}
-        document = {
-            "branches": [branch.model_dump(mode="json") for branch in branches],
-            "gates": [gate.model_dump(mode="json") for gate in gates],
-        }
-        temporary = self._essentials.with_suffix(".new")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(document, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._essentials)
-
-    def _load_essentials(self) -> None:
-        try:
-            document = json.loads(self._essentials.read_text(encoding="utf-8"))
-            branches = [Branch.model_validate(item) for item in document["branches"]]
-            gates = [Gate.model_validate(item) for item in document["gates"]]
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            log.error("gates_file_unreadable", error=type(error).__name__)
-            return
-        self.branches = {branch.branch_id: branch for branch in branches}
-        self.gates = {gate.gate_id: gate for gate in gates}
+        essentials.write(self._essentials, branches, gates)
 
 
 def _read_meta(connection: sqlite3.Connection, key: str) -> str | None:

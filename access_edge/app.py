@@ -1,0 +1,75 @@
+"""The gate node's web application. Started by `gunicorn -c access_edge/gunicorn_conf.py "access_edge.app:create_app()"`."""
+
+from __future__ import annotations
+
+import io
+from typing import IO
+
+from flask import Flask, Request, Response
+
+from access_edge import admin, routes
+from access_edge.node import EdgeNode
+from access_edge.settings import EdgeSettings
+from platform_api.core.errors import register_error_handlers
+from platform_api.core.health import health_blueprint
+from platform_api.core.settings import load
+from platform_api.core.telemetry import configure_logging, configure_tracing, instrument
+
+SERVICE = "access-edge"
+
+
+class EdgeRequest(Request):
+    """Keeps uploads in memory: Werkzeug would spool a large frame to a temporary file, a face in the clear."""
+
+    def _get_file_stream(
+        self, total_content_length: int | None, content_type: str | None, filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:  # fmt: skip
+        return io.BytesIO()
+
+
+def create_app(settings: EdgeSettings | None = None, node: EdgeNode | None = None) -> Flask:
+    """The app with a running node.
+
+    Raises:
+        SettingsError: a setting is missing or wrong, by name.
+    """
+    settings = settings or (node.settings if node else load(EdgeSettings))
+    configure_logging(SERVICE, settings.log_level)
+    app = Flask(__name__)
+    app.request_class = EdgeRequest
+    app.config["MAX_CONTENT_LENGTH"] = int(settings.edge_max_body_mib * 2**20)
+    app.config["MAX_FORM_MEMORY_SIZE"] = 64 * 1024
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    if node is None:
+        node = EdgeNode(settings)
+        node.start()
+    app.extensions["edge"] = node
+    register_error_handlers(app)
+    instrument(app, SERVICE)
+    configure_tracing(SERVICE, app)
+    checks = {
+        "replica": node.state.check_replica,
+        "gallery": node.state.check_gallery,
+        "log": node.state.check_log,
+    }
+    app.register_blueprint(health_blueprint(SERVICE, checks))
+    app.register_blueprint(routes.blueprint)
+    app.register_blueprint(admin.blueprint)
+    measured = node
+
+    @app.before_request
+    def measure() -> None:
+        # Gauges are read when somebody asks, not kept up to date for nobody.
+        from flask import request
+
+        if request.path == "/metrics":
+            measured.state.measure()
+
+    @app.after_request
+    def private(answer: Response) -> Response:
+        answer.headers.setdefault("Cache-Control", "no-store")
+        answer.headers.setdefault("X-Content-Type-Options", "nosniff")
+        return answer
+
+    return app

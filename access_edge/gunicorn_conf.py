@@ -1,0 +1,41 @@
+"""gunicorn for a gate node: one process (one model, one log, one lock on the state folder), threads for the kiosks."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from access_edge.settings import EdgeSettings
+from platform_api.core.settings import load
+
+_settings = load(EdgeSettings)
+
+bind = f"{_settings.edge_host}:{_settings.edge_port}"
+worker_class = "gthread"
+workers = 1
+threads = _settings.edge_threads
+# Kiosks keep their connection: a TLS handshake costs more than a whole answer.
+keepalive = 75
+timeout = 60
+# Requests in flight finish; a recognition with an unreachable gate takes some two seconds.
+graceful_timeout = 10
+preload_app = False
+limit_request_line = 2048
+limit_request_fields = 40
+certfile = str(_settings.edge_tls_cert_file) if _settings.edge_tls_cert_file else None
+keyfile = str(_settings.edge_tls_key_file) if _settings.edge_tls_key_file else None
+
+
+def ssl_context(_config: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """TLS 1.2 or newer."""
+    context = default()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """End the node's loops and close its databases."""
+    node = getattr(worker.app.callable, "extensions", {}).get("edge")
+    if node is not None:
+        node.stop()
