@@ -1,0 +1,122 @@
+"""Secrets of a local installation: made once at the first start, never shown, each in a file only its owner reads.
+
+`ensure` makes what is missing and changes nothing that is there, so it may run at every start.
+"""
+
+import json
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from access_edge import keys as edge_keys
+from infra.local.certificates import write_private
+from infra.local.postgres import DOMAINS, READER
+from infra.local.state import State
+from platform_api.core.encryption import KeyRing
+from platform_api.core.security import keys as token_keys
+
+OPERATOR_EMAIL = "operator@smartfit.local"
+# Domains that call another with a secret of their own; auth signs its own tokens.
+SERVICE_CLIENTS = ("access",)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Files of the secrets. Values are read where they are used, not passed around."""
+
+    folder: Path
+
+    @property
+    def postgres_password(self) -> Path:
+        return self.folder / "postgres_password"
+
+    def database_url(self, domain: str) -> Path:
+        return self.folder / f"{domain}_database_url"
+
+    @property
+    def reader_password(self) -> Path:
+        return self.folder / f"{READER}_password"
+
+    @property
+    def jwt_keys(self) -> Path:
+        return self.folder / "jwt"
+
+    @property
+    def keyring(self) -> Path:
+        return self.folder / "keyring.json"
+
+    @property
+    def edge_keyring(self) -> Path:
+        return self.folder / "edge_keyring.json"
+
+    @property
+    def edge_key(self) -> Path:
+        return self.folder / "edge_key.pem"
+
+    @property
+    def edge_admin_key(self) -> Path:
+        return self.folder / "edge_admin_key"
+
+    @property
+    def card_api_key(self) -> Path:
+        return self.folder / "card_api_key"
+
+    @property
+    def gate_api_key(self) -> Path:
+        return self.folder / "gate_api_key"
+
+    @property
+    def operator_password(self) -> Path:
+        return self.folder / "operator_password"
+
+    @property
+    def service_clients(self) -> Path:
+        return self.folder / "service_clients.json"
+
+    def client_secret(self, client: str) -> Path:
+        return self.folder / f"{client}_client_secret"
+
+    @property
+    def provision(self) -> Path:
+        return self.folder / "provision.json"
+
+    def database_passwords(self) -> dict[str, str]:
+        """{domain: password} and mlops_reader's, as `postgres.bootstrap` wants them."""
+        passwords = {domain: (self.folder / f"{domain}_database_password").read_text() for domain in DOMAINS}
+        return {**passwords, READER: self.reader_password.read_text()}
+
+
+def ensure(state: State) -> Credentials:
+    """Make every secret that is missing."""
+    held = Credentials(state.secrets)
+    random_files = [
+        *(held.folder / f"{domain}_database_password" for domain in DOMAINS),
+        held.reader_password,
+        held.postgres_password,
+        held.edge_admin_key,
+        held.card_api_key,
+        held.gate_api_key,
+        held.operator_password,
+        *(held.client_secret(client) for client in SERVICE_CLIENTS),
+    ]
+    for file in random_files:
+        if not file.exists():
+            write_private(file, secrets.token_urlsafe(32).encode())
+    for file in (held.keyring, held.edge_keyring):
+        if not file.exists():
+            KeyRing.generate().to_file(file)
+    if not any(held.jwt_keys.glob("*.pem")):
+        token_keys.generate(held.jwt_keys)
+    clients = {client: held.client_secret(client).read_text() for client in SERVICE_CLIENTS}
+    _replace(held.service_clients, json.dumps(clients))
+    for domain in DOMAINS:
+        password = (held.folder / f"{domain}_database_password").read_text()
+        where = f"127.0.0.1:{state.ports['postgres']}"
+        _replace(held.database_url(domain), f"postgresql+psycopg2://sf_{domain}:{password}@{where}/sf_{domain}")
+    edge_keys.generate(held.edge_key)
+    return held
+
+
+def _replace(file: Path, text: str) -> None:
+    if not file.exists() or file.read_text() != text:
+        write_private(file, text.encode())

@@ -1,0 +1,56 @@
+"""Asks each service whether it can do its work, all at once, and tells who can as soon as it can."""
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg2
+import requests
+
+from infra.local.credentials import Credentials
+from infra.local.services import Service, postgres_server
+from infra.local.state import State
+
+INTERVAL_S = 0.15
+
+
+class NotReady(RuntimeError):
+    """A service did not become ready in time. `service` names it, the text is its last answer."""
+
+    def __init__(self, service: str, why: str) -> None:
+        super().__init__(f"{service}: {why}")
+        self.service, self.why = service, why
+
+
+def problem_of(service: Service, state: State, held: Credentials, timeout_s: float = 2.0) -> str | None:
+    """None when the service is ready, else why it is not."""
+    try:
+        if service.ready is None:
+            psycopg2.connect(postgres_server(state, held).admin_url, connect_timeout=int(timeout_s) or 1).close()
+            return None
+        with requests.Session() as session:
+            session.trust_env = False  # a proxy or CA of the environment is not for loopback
+            answer = session.get(service.ready, timeout=timeout_s, verify=str(state.tls / "ca.pem"))
+        return None if answer.ok else f"HTTP {answer.status_code} {answer.text[:200].strip()}"
+    except FileNotFoundError as error:
+        return f"{error.filename}: missing"
+    except (OSError, psycopg2.Error) as error:
+        return type(error).__name__
+
+
+def wait(service: Service, state: State, held: Credentials, timeout_s: float = 45.0) -> float:
+    """Seconds until the service is ready; NotReady after `timeout_s`."""
+    began = time.monotonic()
+    while (why := problem_of(service, state, held)) is not None:
+        if time.monotonic() - began > timeout_s:
+            raise NotReady(service.name, why)
+        time.sleep(INTERVAL_S)
+    return time.monotonic() - began
+
+
+def problems(services: Iterable[Service], state: State, held: Credentials) -> dict[str, str | None]:
+    """{service: None, or why it is not ready}, asked side by side."""
+    asked = list(services)
+    with ThreadPoolExecutor(max(len(asked), 1)) as pool:
+        answers = pool.map(lambda service: problem_of(service, state, held), asked)
+        return {service.name: answer for service, answer in zip(asked, answers, strict=True)}

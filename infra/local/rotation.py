@@ -1,0 +1,31 @@
+"""`smartfit keys rotate`: a new key beside the old ones. Old keys stay, so what they signed or sealed goes on working."""
+
+import time
+
+from infra.local.credentials import Credentials
+from infra.local.services import gateway
+from infra.local.state import State
+from infra.local.supervisor import Supervisor
+from platform_api.core.encryption import KeyRing
+from platform_api.core.security import keys as token_keys
+
+READERS_OF_THE_RING = ("api", "worker")
+
+
+def rotate_jwt(state: State) -> str:
+    """A new signing key for access tokens; returns its id. The gateway and the domains learn of it by themselves."""
+    kid = token_keys.generate(Credentials(state.secrets).jwt_keys)
+    if Supervisor(state).running():
+        time.sleep(gateway(state).jwt.refresh_s + 1)
+    return kid
+
+
+def rotate_keyring(state: State) -> str:
+    """A new key-encryption key for faces at rest; returns its id. Services that hold the ring are started anew."""
+    held = Credentials(state.secrets)
+    ring = KeyRing.from_file(held.keyring).rotated()
+    ring.to_file(held.keyring)
+    supervisor = Supervisor(state)
+    if supervisor.running():
+        supervisor.restart(*READERS_OF_THE_RING)
+    return ring.current

@@ -1,0 +1,112 @@
+"""The services of a local installation: how each is started, stopped, and asked whether it is ready."""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infra.gateway import envoy
+from infra.gateway.description import Address, Gateway, Limits, Rate, Tls, routes_of
+from infra.local import environment
+from infra.local.credentials import Credentials
+from infra.local.postgres import PostgresServer
+from infra.local.state import State
+
+ROOT = Path(__file__).resolve().parents[2]
+ORDER = ("postgres", "card", "gate", "api", "worker", "gateway", "edge")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A supervised process. `ready`: URL that answers 200 when it can do its work (postgres is asked otherwise)."""
+
+    name: str
+    command: list[str]
+    ready: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    stop_signal: str = "TERM"
+    stop_wait_s: int = 10
+
+
+def postgres_server(state: State, held: Credentials) -> PostgresServer:
+    """The database of this installation."""
+    return PostgresServer(state.postgres_dir, state.ports["postgres"], password_file=held.postgres_password)
+
+
+def services(state: State, held: Credentials) -> list[Service]:
+    """All services, in the order of ORDER. The edge only once it is registered (see provision)."""
+    ports = state.ports
+    api = environment.platform(state, held)
+    found = [
+        Service("postgres", postgres_server(state, held).command(), stop_signal="INT", stop_wait_s=30),
+        _sandbox("card", state, held.card_api_key),
+        _sandbox("gate", state, held.gate_api_key),
+        Service("api", _gunicorn(f"127.0.0.1:{ports['api']}"), f"http://127.0.0.1:{ports['api']}/readyz", api),
+        Service(
+            "worker",
+            [sys.executable, "-m", "platform_api.worker"],
+            f"http://127.0.0.1:{ports['worker']}/readyz",
+            api,
+        ),
+        Service("gateway", envoy.command(gateway_file(state)), f"{environment.gateway_url(state)}/healthz"),
+    ]
+    if held.provision.exists():
+        found.append(_edge(state, held))
+    return found
+
+
+def gateway_file(state: State) -> Path:
+    return state.run / "envoy.json"
+
+
+def gateway(state: State) -> Gateway:
+    """The gateway of this installation. Rates are those of one machine on which demos and tests run as one client."""
+    ports = state.ports
+    listen = ["127.0.0.1"]
+    if state.choices.listen:
+        any_address = state.choices.listen in ("0.0.0.0", "::")  # noqa: S104
+        listen = [state.choices.listen] if any_address else [*listen, state.choices.listen]
+    api = (Address("127.0.0.1", ports["api"]),)
+    return Gateway(
+        listen=tuple(Address(host, ports["gateway"]) for host in dict.fromkeys(listen)),
+        clusters={**dict.fromkeys(environment.DOMAINS, api), "platform": api},
+        tls=Tls(state.tls / "gateway.pem", state.tls / "gateway.key", hsts_seconds=300),
+        admin=Address("127.0.0.1", ports["envoy-admin"]),
+        limits=Limits(general=Rate(1000, 2000), sensitive=Rate(200, 400)),
+        routes=routes_of(environment.DOMAINS),
+    )
+
+
+def _gunicorn(bind: str) -> list[str]:
+    # One process: a local machine has few cores, and the face model is held once. Connections are kept longer than
+    # the gateway keeps them idle, so that none closes under a request.
+    threads = ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
+    times = ["--timeout", "60", "--graceful-timeout", "8", "--keep-alive", "75"]
+    target = [
+        "--bind",
+        bind,
+        "--no-control-socket",
+        "--forwarded-allow-ips",
+        "127.0.0.1",
+        "platform_api.app:create_app()",
+    ]
+    return [sys.executable, "-m", "gunicorn", *threads, *times, *target]
+
+
+def _sandbox(name: str, state: State, api_key: Path) -> Service:
+    files = ["--cert", str(state.tls / "sandbox.pem"), "--key", str(state.tls / "sandbox.key")]
+    options = ["--port", str(state.ports[name]), *files, "--api-key-file", str(api_key)]
+    command = [sys.executable, "-m", f"infra.sandboxes.{name}", *options]
+    return Service(name, command, f"{environment.sandbox_url(state, name)}/healthz")
+
+
+def _edge(state: State, held: Credentials) -> Service:
+    edge_id = str(json.loads(held.provision.read_text(encoding="utf-8"))["edge_id"])
+    configuration = ROOT / "access_edge" / "gunicorn_conf.py"
+    port, listen = state.ports["edge"], state.choices.listen
+    hosts = ["127.0.0.1"]
+    if listen:
+        hosts = [listen] if listen in ("0.0.0.0", "::") else [*hosts, listen]  # noqa: S104
+    binds = [part for host in hosts for part in ("--bind", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")]
+    command = [sys.executable, "-m", "gunicorn", "-c", str(configuration), *binds, "access_edge.app:create_app()"]
+    return Service("edge", command, f"{environment.edge_url(state)}/readyz", environment.edge(state, held, edge_id))

@@ -1,0 +1,204 @@
+"""`smartfit up`: makes what is missing and starts everything side by side, each service as soon as it can.
+
+    database:  initdb -> server -> roles and databases -> migrations -> first operator -> worker
+    meanwhile: sandboxes, API, gateway
+    then:      registration of the gate node (first time only) -> edge
+
+Everything derives from the state folder, so what exists is kept and a second `up` only starts.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from infra.gateway import envoy
+from infra.local import certificates, credentials, doctor, environment, readiness
+from infra.local.console import Steps, console, steps
+from infra.local.credentials import Credentials
+from infra.local.postgres import bootstrap
+from infra.local.provision import provision
+from infra.local.services import ROOT, Service, gateway, gateway_file, postgres_server, services
+from infra.local.state import Choices, State, StateError
+from infra.local.supervisor import Supervisor
+
+LABELS = {
+    "postgres": ("데이터베이스", "database"),
+    "card": ("카드사 샌드박스", "card sandbox"),
+    "gate": ("게이트 샌드박스", "gate sandbox"),
+    "api": ("API 서비스", "REST APIs"),
+    "worker": ("이벤트 처리기", "event worker"),
+    "gateway": ("게이트웨이", "gateway"),
+    "edge": ("출입 노드", "gate node"),
+}
+
+
+class Blocked(RuntimeError):
+    """Findings that must be mended first."""
+
+    def __init__(self, found: list[doctor.Finding]) -> None:
+        super().__init__("; ".join(finding.english for finding in found))
+        self.findings = found
+
+
+class StartError(RuntimeError):
+    """A step failed; the text says which and why."""
+
+
+def up(state: State, choices: Choices) -> float:
+    """Start, and wait until every service is ready. Returns the seconds it took.
+
+    Raises:
+        Blocked: something must be mended before; nothing was started.
+        readiness.NotReady: a service did not come up; the others go on.
+        StartError, StateError, PostgresError, ProvisionError: as they say.
+    """
+    began = time.monotonic()
+    state.prepare()
+    with state.locked():
+        supervisor = Supervisor(state)
+        if supervisor.running():
+            _again(state, choices, supervisor)
+        else:
+            supervisor.end_leftovers()
+            _first(state, choices, supervisor)
+    return time.monotonic() - began
+
+
+def _first(state: State, choices: Choices, supervisor: Supervisor) -> None:
+    before = state.choices
+    state.save(choices)
+    blocking = [finding for finding in doctor.findings(state) if finding.blocking]
+    if blocking:
+        state.save(before)
+        raise Blocked(blocking)
+    held = _prepare(state)
+    supervisor.begin(services(state, held))
+    with steps() as shown, ThreadPoolExecutor(12) as pool:
+        _Start(state, held, supervisor, shown, pool).run()
+
+
+def _again(state: State, choices: Choices, supervisor: Supervisor) -> None:
+    """It runs already: start only what does not, and wait."""
+    if choices != state.choices:
+        raise StateError(
+            f"이미 포트 {state.choices.port_base}번대로 실행 중입니다. 바꾸려면 먼저 smartfit down "
+            f"(already running with --port-base {state.choices.port_base}; run `smartfit down` first to change it)"
+        )
+    held = Credentials(state.secrets)
+    wanted = services(state, held)
+    supervisor.start(*(service.name for service in wanted if service.name in supervisor.processes()))
+    with steps() as shown, ThreadPoolExecutor(12) as pool:
+        _Start(state, held, supervisor, shown, pool).await_all(wanted)
+
+
+def _prepare(state: State) -> Credentials:
+    """Secrets, certificates and rendered configurations."""
+    held = credentials.ensure(state)
+    for name in ("gateway", "edge", "sandbox"):
+        certificates.server(state.tls, name, environment.names(state))
+    envoy.write(gateway(state), gateway_file(state))
+    return held
+
+
+class _Start:
+    def __init__(
+        self, state: State, held: Credentials, supervisor: Supervisor, shown: Steps, pool: ThreadPoolExecutor
+    ) -> None:
+        self.state, self.held, self.supervisor, self.shown, self.pool = state, held, supervisor, shown, pool
+        self.services = {service.name: service for service in services(state, held)}
+
+    def run(self) -> None:
+        registered = "edge" in self.services
+        database = self.pool.submit(self._database)
+        waiting = {name: self._go(name) for name in ("card", "gate", "api", "gateway")}
+        if registered:
+            waiting["edge"] = self._go("edge")
+        database.result()
+        waiting["worker"] = self._go("worker")
+        if not registered:
+            for name in ("api", "gateway"):
+                waiting[name].result()
+            self._register()
+            waiting["edge"] = self._go("edge")
+        _results(waiting)
+
+    def await_all(self, wanted: list[Service]) -> None:
+        _results({service.name: self.pool.submit(self._wait, service.name) for service in wanted})
+
+    def _go(self, name: str) -> "Future[None]":
+        self.supervisor.start(name)
+        return self.pool.submit(self._wait, name)
+
+    def _wait(self, name: str) -> None:
+        with self.shown.step(name, *LABELS[name]):
+            readiness.wait(self.services[name], self.state, self.held)
+
+    def _database(self) -> None:
+        migrations = self.pool.submit(_migrations)
+        server = postgres_server(self.state, self.held)
+        if not server.initialised:
+            with self.shown.step("postgres", "데이터베이스 만들기", "initialising the database"):
+                server.initialise()
+        self.supervisor.start("postgres")
+        self._wait("postgres")
+        with self.shown.step("schema", "역할과 테이블", "roles, databases and tables"):
+            urls = bootstrap(server.admin_url, self.held.database_passwords())
+            upgrade = migrations.result()
+            for domain in environment.DOMAINS:
+                upgrade(domain, urls[domain])
+        with self.shown.step("operator", "운영자 계정", "first operator"):
+            self._run("platform_api.auth.bootstrap")
+
+    def _run(self, module: str) -> None:
+        """A command of the platform, with its settings."""
+        settings = {**environment.base(self.state), **environment.platform(self.state, self.held)}
+        command = [sys.executable, "-m", module]
+        done = subprocess.run(command, env=settings, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise StartError(f"{module}: {(done.stderr or done.stdout).strip()[-2000:]}")
+
+    def _register(self) -> None:
+        with self.shown.step("register", "출입 노드 등록", "registering the gate node"):
+            provision(self.state, self.held)
+        wanted = services(self.state, self.held)
+        self.services = {service.name: service for service in wanted}
+        self.supervisor.update(wanted)
+
+
+def _migrations() -> Callable[[str, str], None]:
+    # A second of imports, spent while the database starts.
+    from platform_api.core.migrations import upgrade
+
+    return upgrade
+
+
+def _results(waiting: dict[str, "Future[None]"]) -> None:
+    """Wait for all; raise the first failure only then, so that the others have come up as far as they can."""
+    failures = [error for future in waiting.values() if (error := future.exception()) is not None]
+    if failures:
+        raise failures[0]
+
+
+def show_addresses(state: State) -> None:
+    """Where to look."""
+    listen = state.choices.listen
+    rows = [
+        ("API", environment.gateway_url(state), "문서 /docs, 상태 /readyz (docs, readiness)"),
+        ("출입 노드 (gate node)", environment.edge_url(state), "/edge/v1"),
+        ("인증기관 (CA)", str(state.tls / "ca.pem"), "curl --cacert"),
+        (
+            "운영자 (operator)",
+            credentials.OPERATOR_EMAIL,
+            f"비밀번호 파일 (password in) {state.secrets / 'operator_password'}",
+        ),
+        ("기록 (logs)", str(state.logs), "smartfit logs [service] -f"),
+        ("멈추기 (stop)", "smartfit down", "상태 (state): smartfit status"),
+    ]
+    if listen:
+        rows.insert(
+            1, ("외부 주소 (beyond this machine)", f"{listen}:{state.ports['gateway']}", "게이트웨이 (gateway)")
+        )
+    for label, value, more in rows:
+        console.print(f"  {label:<24} [bold]{value}[/bold]  [dim]{more}[/dim]")
