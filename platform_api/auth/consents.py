@@ -20,7 +20,7 @@ def state(session: Session, member_id: str) -> dict[str, bool]:
     """The newest word on each kind the member has spoken on."""
     newest = select(Consent.kind, Consent.granted).where(Consent.member_id == member_id)
     newest = newest.distinct(Consent.kind).order_by(Consent.kind, Consent.id.desc())
-    return {kind: granted for kind, granted in session.execute(newest).tuples()}
+    return {row.kind: row.granted for row in session.execute(newest)}
 
 
 def history(session: Session, member_id: str, cursor: str | None, limit: int) -> tuple[list[Consent], str | None]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from uuid_utils import uuid4
@@ -76,7 +76,7 @@ def get(session: Session, member_id: str) -> Member:
     Raises:
         Problem: 404, also for what is no id at all.
     """
-    return _found(session, member_id, select(Member))
+    return _found(session, member_id, for_update=False)
 
 
 def lock(session: Session, member_id: str) -> Member:
@@ -85,11 +85,11 @@ def lock(session: Session, member_id: str) -> Member:
     Raises:
         Problem: 404.
     """
-    return _found(session, member_id, select(Member).with_for_update())
+    return _found(session, member_id, for_update=True)
 
 
-def _found(session: Session, member_id: str, query: Select[tuple[Member]]) -> Member:
-    member = session.scalar(query.where(Member.id == member_id)) if is_id(member_id) else None
+def _found(session: Session, member_id: str, *, for_update: bool) -> Member:
+    member = session.get(Member, member_id, with_for_update=for_update or None) if is_id(member_id) else None
     if member is None:
         raise Problem(404, "member_not_found", "회원을 찾을 수 없습니다.", "There is no such member.")
     return member

@@ -133,7 +133,7 @@ def crop(picture: NDArray[np.uint8], face: Face) -> bytes:
     part = picture[top:bottom, left:right]
     scale = settings().face_crop_max_px / max(part.shape[:2])
     if scale < 1:
-        part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        part = np.asarray(cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     done, jpeg = cv2.imencode(".jpg", part, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
         raise RuntimeError("the crop cannot be encoded")

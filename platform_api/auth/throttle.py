@@ -126,7 +126,7 @@ def count_registration(address: str | None) -> None:
         return
     over = Throttle.first_at <= at - hour
     with unit_of_work("auth") as session:
-        row = session.execute(
+        count, first_at = session.execute(
             insert(Throttle)
             .values(key=key_of("registration-address", network_of(address)), count=1, first_at=at, last_at=at)
             .on_conflict_do_update(
@@ -139,10 +139,10 @@ def count_registration(address: str | None) -> None:
             )
             .returning(Throttle.count, Throttle.first_at)
         ).one()
-    if row.count > per_hour:
+    if count > per_hour:
         raise _too_many(
             "too_many_registrations",
-            (row.first_at + hour - at).total_seconds(),
+            (first_at + hour - at).total_seconds(),
             "이 주소에서 가입 요청이 너무 많았습니다. 잠시 후 다시 시도하세요.",
             "Too many registrations from this address; try again later.",
         )
@@ -161,7 +161,7 @@ def _count(session: Session, key: bytes, limit: Limit) -> float:
     """Add one attempt under `key`; returns the seconds it is still locked (0: go on)."""
     at = now()
     fresh = Throttle.last_at < at - timedelta(seconds=limit.forget_s)
-    row = session.execute(
+    count, locked_until = session.execute(
         insert(Throttle)
         .values(key=key, count=1, first_at=at, last_at=at, locked_until=None)
         .on_conflict_do_update(
@@ -174,8 +174,8 @@ def _count(session: Session, key: bytes, limit: Limit) -> float:
         )
         .returning(Throttle.count, Throttle.locked_until)
     ).one()
-    if row.locked_until is not None and row.locked_until > at:
-        return (row.locked_until - at).total_seconds()
-    lock = limit.lock(row.count)
+    if locked_until is not None and locked_until > at:
+        return float((locked_until - at).total_seconds())
+    lock = limit.lock(count)
     session.execute(update(Throttle).where(Throttle.key == key).values(locked_until=at + lock if lock else None))
     return 0.0
