@@ -68,6 +68,22 @@ def handle_next(session: Session, subscriber: str) -> bool:
     ).first()
     if row is None:
         return False
+    _handle(session, row)
+    return True
+
+
+def accept(session: Session, event: Event, subscriber: str) -> None:
+    """Take in an event that a broker delivers and handle it in the same transaction.
+
+    After the commit the message may be acknowledged whatever came of it: where the handler failed, the event waits
+    in the inbox and `handle_next` tries again.
+    """
+    if receive(session, event, subscriber):
+        _handle(session, session.get_one(InboxEvent, (event.id, subscriber)))
+
+
+def _handle(session: Session, row: InboxEvent) -> None:
+    subscriber = row.subscriber
     try:
         event = Event.from_json(row.envelope)
         with session.begin_nested():
@@ -79,7 +95,6 @@ def handle_next(session: Session, subscriber: str) -> bool:
         row.status, row.done_at = "done", clock.now()
         HANDLED.labels(subscriber, event.type, "done").inc()
         DELAY.labels(subscriber).observe(max(0.0, (clock.now() - event.time).total_seconds()))
-    return True
 
 
 def _put_off(row: InboxEvent, error: Exception) -> None:

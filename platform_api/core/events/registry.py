@@ -50,3 +50,8 @@ def subscribers(type: str) -> list[str]:
 def all_subscribers() -> list[str]:
     """The domains that hear anything."""
     return sorted(_handlers)
+
+
+def all_types(subscriber: str) -> list[str]:
+    """The types that a domain hears."""
+    return sorted(type for type, found in _handlers[subscriber].items() if found) if subscriber in _handlers else []
