@@ -6,6 +6,7 @@ Taking the consent to faces back withdraws the face in the same transaction.
 from __future__ import annotations
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from platform_api.auth.members import lock
@@ -19,7 +20,7 @@ from platform_api.core.security.audit import record
 def state(session: Session, member_id: str) -> dict[str, bool]:
     """The newest word on each kind the member has spoken on."""
     newest = select(Consent.kind, Consent.granted).where(Consent.member_id == member_id)
-    newest = newest.distinct(Consent.kind).order_by(Consent.kind, Consent.id.desc())
+    newest = newest.ext(distinct_on(Consent.kind)).order_by(Consent.kind, Consent.id.desc())
     return {row.kind: row.granted for row in session.execute(newest)}
 
 

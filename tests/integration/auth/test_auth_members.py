@@ -41,14 +41,17 @@ def test_a_profile_is_changed_on_a_present_reading_only(new_member: NewMember) -
     assert events(member.id) == [("MemberRegistered", 1), ("MemberChanged", 2)]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"roles": ["operator"]}, {"status": "active"}, {"version": 9}, {"branch_ids": ["b"]}, {"email": "a@b.kr"}],
-)
-def test_nobody_sets_what_is_not_theirs_to_set(new_member: NewMember, change: dict[str, object]) -> None:
+def test_nobody_sets_what_is_not_theirs_to_set(new_member: NewMember) -> None:
     member = new_member()
-    answer = member.call("PATCH", "/members/me", json=change, headers={"If-Match": '"1"'})
-    assert (answer.status_code, answer.json["code"]) == (422, "invalid")
+    for change in (
+        {"roles": ["operator"]},
+        {"status": "active"},
+        {"version": 9},
+        {"branch_ids": ["b"]},
+        {"email": "a@b.kr"},
+    ):
+        answer = member.call("PATCH", "/members/me", json=change, headers={"If-Match": '"1"'})
+        assert (answer.status_code, answer.json["code"]) == (422, "invalid")
     assert member.call("GET", "/members/me").json["version"] == 1
 
 
