@@ -77,7 +77,7 @@ class Rules:
     """Tries the rules with members that the gate has just let in, so that only the rule decides."""
 
     def __init__(
-        self, platform: Platform, branch_id: str, report: Report, known: list[Member], wait_for_edge: Callable[[], None]
+        self, platform: Platform, branch_id: str, report: Report, known: list[Member], wait_for_edge: Callable[[], object]
     ) -> None:
         self.platform = platform
         self.branch_id = branch_id
