@@ -27,7 +27,7 @@ def exit_status(error: Exception, state: State) -> int | None:
             out.console.print(f"    {line}", markup=False, style="dim")
         out.say(f"기록: {file}", f"log; more: smartfit logs {error.service}")
         return 1
-    known = (StateError, StartError, PostgresError, ProvisionError, SettingsError, ValueError)
+    known = (StateError, StartError, PostgresError, ProvisionError, SettingsError)
     if isinstance(error, known):
         out.complain("할 수 없습니다.", "failed")
         out.console.print(f"    {error}", markup=False)

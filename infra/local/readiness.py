@@ -1,7 +1,7 @@
 """Asks each service whether it can do its work, all at once, and tells who can as soon as it can."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
@@ -12,6 +12,8 @@ from infra.local.services import Service, postgres_server
 from infra.local.state import State
 
 INTERVAL_S = 0.15
+TIMEOUT_S = 60.0
+MOST_STARTS = 3
 
 
 class NotReady(RuntimeError):
@@ -38,10 +40,19 @@ def problem_of(service: Service, state: State, held: Credentials, timeout_s: flo
         return type(error).__name__
 
 
-def wait(service: Service, state: State, held: Credentials, timeout_s: float = 45.0) -> float:
-    """Seconds until the service is ready; NotReady after `timeout_s`."""
-    began = time.monotonic()
+def wait(
+    service: Service, state: State, held: Credentials, pid: Callable[[], int], timeout_s: float = TIMEOUT_S
+) -> float:
+    """Seconds until the service is ready.
+
+    `pid` gives its present process: one that ends again and again will not become ready by waiting. Raises NotReady
+    for that, and after `timeout_s`.
+    """
+    began, seen = time.monotonic(), set[int]()
     while (why := problem_of(service, state, held)) is not None:
+        seen |= {pid()} - {0}
+        if len(seen) > MOST_STARTS:
+            raise NotReady(service.name, f"{len(seen)}x ↻")
         if time.monotonic() - began > timeout_s:
             raise NotReady(service.name, why)
         time.sleep(INTERVAL_S)

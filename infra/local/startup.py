@@ -1,6 +1,6 @@
 """`smartfit up`: makes what is missing and starts everything side by side, each service as soon as it can.
 
-    database:  initdb -> server -> roles and databases -> migrations -> first operator -> worker
+    database:  initdb -> server -> roles and databases -> migrations and first operator -> worker
     meanwhile: sandboxes, API, gateway
     then:      registration of the gate node (first time only) -> edge
 
@@ -10,8 +10,9 @@ Everything derives from the state folder, so what exists is kept and a second `u
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+
+from rich.markup import escape
 
 from infra.gateway import envoy
 from infra.local import certificates, credentials, doctor, environment, readiness
@@ -133,31 +134,36 @@ class _Start:
 
     def _wait(self, name: str) -> None:
         with self.shown.step(name, *LABELS[name]):
-            readiness.wait(self.services[name], self.state, self.held)
+            readiness.wait(self.services[name], self.state, self.held, lambda: self.supervisor.pid(name))
 
     def _database(self) -> None:
-        migrations = self.pool.submit(_migrations)
-        server = postgres_server(self.state, self.held)
-        if not server.initialised:
-            with self.shown.step("postgres", "데이터베이스 만들기", "initialising the database"):
-                server.initialise()
-        self.supervisor.start("postgres")
-        self._wait("postgres")
-        with self.shown.step("schema", "역할과 테이블", "roles, databases and tables"):
-            urls = bootstrap(server.admin_url, self.held.database_passwords())
-            upgrade = migrations.result()
-            for domain in environment.DOMAINS:
-                upgrade(domain, urls[domain])
-        with self.shown.step("operator", "운영자 계정", "first operator"):
-            self._run("platform_api.auth.bootstrap")
-
-    def _run(self, module: str) -> None:
-        """A command of the platform, with its settings."""
         settings = {**environment.base(self.state), **environment.platform(self.state, self.held)}
-        command = [sys.executable, "-m", module]
-        done = subprocess.run(command, env=settings, cwd=ROOT, capture_output=True, text=True, timeout=60)
-        if done.returncode:
-            raise StartError(f"{module}: {(done.stderr or done.stdout).strip()[-2000:]}")
+        command = [sys.executable, "-m", "infra.local.schema", *environment.DOMAINS]
+        schema = subprocess.Popen(
+            command,
+            env=settings,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            server = postgres_server(self.state, self.held)
+            if not server.initialised:
+                with self.shown.step("postgres", "데이터베이스 만들기", "initialising the database"):
+                    server.initialise()
+            self.supervisor.start("postgres")
+            self._wait("postgres")
+            with self.shown.step("schema", "역할, 테이블, 운영자", "roles, tables, first operator"):
+                bootstrap(server.admin_url, self.held.database_passwords())
+                output, _ = schema.communicate("go\n", timeout=60)
+                if schema.returncode:
+                    raise StartError(f"{' '.join(command)}: {output.strip()[-2000:]}")
+        finally:
+            if schema.poll() is None:
+                schema.kill()
+                schema.wait()
 
     def _register(self) -> None:
         with self.shown.step("register", "출입 노드 등록", "registering the gate node"):
@@ -165,13 +171,6 @@ class _Start:
         wanted = services(self.state, self.held)
         self.services = {service.name: service for service in wanted}
         self.supervisor.update(wanted)
-
-
-def _migrations() -> Callable[[str, str], None]:
-    # A second of imports, spent while the database starts.
-    from platform_api.core.migrations import upgrade
-
-    return upgrade
 
 
 def _results(waiting: dict[str, "Future[None]"]) -> None:
@@ -201,4 +200,4 @@ def show_addresses(state: State) -> None:
             1, ("외부 주소 (beyond this machine)", f"{listen}:{state.ports['gateway']}", "게이트웨이 (gateway)")
         )
     for label, value, more in rows:
-        console.print(f"  {label:<24} [bold]{value}[/bold]  [dim]{more}[/dim]")
+        console.print(f"  {escape(label):<24} [bold]{escape(value)}[/bold]  [dim]{escape(more)}[/dim]")

@@ -82,6 +82,10 @@ class Supervisor:
         """{service: what supervisord knows of it}."""
         return {str(info["name"]): info for info in self._proxy.getAllProcessInfo()}
 
+    def pid(self, name: str) -> int:
+        """Process id of a service; 0 while it is down."""
+        return int(self._proxy.getProcessInfo(name)["pid"])
+
     def start(self, *names: str) -> None:
         """Start those of `names` that do not run."""
         infos = self.processes()
@@ -99,12 +103,27 @@ class Supervisor:
 
     def shut_down(self, timeout_s: float = 60.0) -> list[int]:
         """Stop all services and supervisord; end what is left of this installation. Returns the pids left over."""
+        deadline = time.monotonic() + timeout_s
         with contextlib.suppress(*_NOT_THERE, xmlrpc.client.Fault):
             pid = int(self._proxy.getPID())
+            # All at once, the database last: others may still write what they have in hand.
+            names = set(self.processes())
+            for group in (names - {"postgres"}, names & {"postgres"}):
+                self._stop(group, deadline)
             self._proxy.shutdown()
             with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
-                psutil.Process(pid).wait(timeout_s)
+                psutil.Process(pid).wait(max(1.0, deadline - time.monotonic()))
         return self.end_leftovers()
+
+    def _stop(self, names: Iterable[str], deadline: float) -> None:
+        waiting = set(names)
+        for name in waiting:
+            with contextlib.suppress(xmlrpc.client.Fault):  # it does not run
+                self._proxy.stopProcess(name, False)
+        while waiting and time.monotonic() < deadline:
+            infos = self.processes()
+            waiting = {name for name in waiting if infos[name]["statename"] not in PASSIVE}
+            time.sleep(0.05 if waiting else 0)
 
     def leftovers(self) -> list[psutil.Process]:
         """Processes of this installation, by the mark in their environment."""
