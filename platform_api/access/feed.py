@@ -43,7 +43,7 @@ _TOUCH = text("""
     FROM unnest(CAST(:keys AS text[])) AS key ORDER BY key
     ON CONFLICT (kind, key) DO UPDATE SET xid = excluded.xid, seq = nextval('change_seq'), deleted = excluded.deleted,
         at = excluded.at,
-        audience = (SELECT array_agg(DISTINCT b) FROM unnest(change.audience || excluded.audience) AS b)
+        audience = ARRAY(SELECT DISTINCT unnest(change.audience || excluded.audience))
 """)
 
 _STATE = text("""
@@ -126,6 +126,7 @@ def read(session: Session, edge_id: str, branch_id: str, cursor: str | None, lim
         raise Problem(
             410, "cursor_too_old", "동기화 지점이 너무 오래되었습니다. 빈 cursor로 다시 시작하세요.",
             "This place in the feed is gone; drop the replica and start again from an empty cursor.",
+            commit=True,
         )  # fmt: skip
     rows = session.execute(
         _PAGE,
@@ -174,7 +175,9 @@ def _restart(session: Session, actual: str) -> str:
     if known == actual:
         return str(epoch)
     epoch = str(uuid.uuid4())
-    session.execute(text("UPDATE change SET xid = pg_current_xact_id(), seq = nextval('change_seq')"))
+    if known:
+        # Transaction ids may have started again below those of the rows, so the rows go below all that can be running.
+        session.execute(text("UPDATE change SET xid = '3', seq = nextval('change_seq')"))
     session.execute(
         text("UPDATE feed_state SET epoch = :epoch, cluster = :actual, purged_xid = 0, purged_seq = 0"),
         {"epoch": epoch, "actual": actual},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
@@ -209,13 +209,8 @@ ModelPage = page_of(ModelSchema, "ModelPage")
 class EntryQuery(PageQuery):
     """GET /entries."""
 
-    class Meta:
-        include: ClassVar[dict[str, Any]] = {
-            "from": fields.AwareDateTime(attribute="since", load_default=None),
-            "to": fields.AwareDateTime(attribute="until", load_default=None),
-        }
-        unknown = RAISE
-
+    since = fields.AwareDateTime(data_key="from", load_default=None)
+    until = fields.AwareDateTime(data_key="to", load_default=None, metadata={"description": "Not included."})
     member_id = fields.String(load_default=None, validate=ID)
     branch_id = fields.String(load_default=None, validate=ID)
     outcome = fields.String(load_default=None, validate=validate.OneOf(("granted", "denied")))
