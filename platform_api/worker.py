@@ -4,16 +4,20 @@ import importlib
 import importlib.util
 import signal
 import threading
+from typing import Literal
 
 import structlog
 from flask import Flask
 from werkzeug.serving import make_server
 
-from platform_api.app import chosen_domains
+from platform_api.app import chosen_domains, installed_domains
+from platform_api.core.events.bus import Bus
 from platform_api.core.events.bus.local import LocalBus
+from platform_api.core.events.bus.rabbitmq import RabbitBus
+from platform_api.core.events.registry import all_subscribers
 from platform_api.core.events.worker import Worker
 from platform_api.core.health import health_blueprint
-from platform_api.core.settings import Settings, load
+from platform_api.core.settings import Settings, SettingsError, load
 from platform_api.core.telemetry import configure_logging, configure_tracing, instrument
 
 log = structlog.get_logger(__name__)
@@ -24,6 +28,18 @@ class WorkerSettings(Settings):
 
     worker_host: str = "127.0.0.1"
     worker_port: int = 8446
+    bus: Literal["local", "rabbitmq"] = "local"
+    rabbitmq_url: str = ""
+    """One or more amqp:// URLs, comma-separated: the nodes of a cluster."""
+
+
+def _bus(settings: WorkerSettings) -> Bus:
+    if settings.bus == "local":
+        return LocalBus()
+    if not settings.rabbitmq_url:
+        raise SettingsError("SMARTFIT_RABBITMQ_URL: 설정이 없습니다 (not set; SMARTFIT_BUS=rabbitmq needs it)")
+    # Queues of every subscriber are declared before anything is published, whoever consumes them where.
+    return RabbitBus(settings.rabbitmq_url, all_subscribers())
 
 
 def main() -> None:
@@ -32,10 +48,10 @@ def main() -> None:
     configure_logging("smartfit-worker", settings.log_level)
     configure_tracing("smartfit-worker")
     domains = chosen_domains()
-    for domain in domains:
+    for domain in installed_domains():
         if importlib.util.find_spec(f"platform_api.{domain}.events"):
             importlib.import_module(f"platform_api.{domain}.events")
-    worker = Worker(domains, LocalBus())
+    worker = Worker(domains, _bus(settings))
     worker.start()
 
     app = Flask("worker")

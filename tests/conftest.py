@@ -12,6 +12,7 @@ from flask import Flask
 from sqlalchemy import text
 
 from infra.local.postgres import READER, PostgresServer, bootstrap
+from infra.local.rabbitmq import RabbitError, RabbitNode, executable
 from platform_api.core import database
 from platform_api.core.encryption import KeyRing
 from platform_api.core.migrations import script_directory, upgrade
@@ -60,6 +61,24 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     for domain in urls:
         del os.environ[database.variable(domain)]
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a broker: SMARTFIT_TEST_RABBITMQ_URL where set, else a node of our own (apt install rabbitmq-server)."""
+    given = os.environ.get("SMARTFIT_TEST_RABBITMQ_URL")
+    if given:
+        yield given
+        return
+    try:
+        executable("rabbitmq-server")
+    except RabbitError as error:
+        pytest.skip(str(error))
+    node = RabbitNode(tmp_path_factory.mktemp("rabbitmq"))
+    node.start()
+    node.wait()
+    yield node.url
+    node.stop()
 
 
 @pytest.fixture

@@ -74,6 +74,8 @@ class Worker:
         if self.consume:
             for domain in set(all_subscribers()) & set(self.domains):
                 self._thread(f"inbox-{domain}", domain, inbox.CHANNEL, functools.partial(self._consume, domain))
+                for number, consume in enumerate(self.bus.consumers(domain)):
+                    self._thread_plain(f"consumer-{domain}-{number}", functools.partial(consume, self.stopping))
 
     def stop(self, timeout: float = 10.0) -> None:
         """Let each thread finish what it has in hand."""

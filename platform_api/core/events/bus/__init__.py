@@ -3,6 +3,8 @@
 `bus.local` needs no broker (embedded, tests); the RabbitMQ bus stands behind the same interface.
 """
 
+import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from platform_api.core.events.envelope import Event
@@ -13,3 +15,6 @@ class Bus(Protocol):
 
     def publish(self, event: Event) -> None:
         """Hand the event over for every subscriber. Returns when it is safe with the carrier; raises otherwise."""
+
+    def consumers(self, subscriber: str) -> list[Callable[[threading.Event], None]]:
+        """What must run, each in a thread of its own until the event is set, to bring a subscriber's events in."""

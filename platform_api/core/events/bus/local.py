@@ -4,6 +4,9 @@ The inbox table is the durable queue, so that one subscriber's trouble holds nob
 nothing. Publishing again is harmless: (event id, subscriber) is the key.
 """
 
+import threading
+from collections.abc import Callable
+
 from sqlalchemy import text
 
 from platform_api.core.database import unit_of_work
@@ -21,3 +24,7 @@ class LocalBus:
             with unit_of_work(subscriber) as session:
                 if receive(session, event, subscriber):
                     session.execute(text(f"NOTIFY {CHANNEL}"))
+
+    def consumers(self, subscriber: str) -> list[Callable[[threading.Event], None]]:
+        """None: events are put straight into the inbox."""
+        return []

@@ -94,6 +94,7 @@ class RabbitBus:
     """Publishes with confirms. One connection for each thread that publishes; made anew after an error."""
 
     def __init__(self, urls: str, all_subscribers: Iterable[str]) -> None:
+        self.urls = urls
         self.nodes = parameters(urls)
         self.subscribers = list(all_subscribers)
         self._local = threading.local()
@@ -124,6 +125,10 @@ class RabbitBus:
         except AMQPError:
             self.close()
             raise
+
+    def consumers(self, subscriber: str) -> list[Callable[[threading.Event], None]]:
+        """One for each lane."""
+        return [Consumer(self.urls, subscriber, name).run for name in LANES]
 
     def close(self) -> None:
         """Close this thread's connection."""
