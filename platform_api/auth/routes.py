@@ -22,10 +22,11 @@ from platform_api.auth import (
 )
 from platform_api.auth import export as export_module
 from platform_api.auth.access_rules import PEOPLE, member_or_me, tagged
+from platform_api.auth.addresses import caller_address
 from platform_api.auth.models import Member
 from platform_api.auth.settings import settings
 from platform_api.auth.throttle import count_registration
-from platform_api.auth.uploads import small_body
+from platform_api.auth.uploads import enrolments, small_body
 from platform_api.core.security import principal, require
 from platform_api.core.web import blueprint, current_session, transaction
 
@@ -47,6 +48,7 @@ def init_app(app: Flask) -> None:
     for cached in (settings, vault.envelope, vault.store, card_module.card_service, duplicates.access_service):
         cached.cache_clear()
     passwords.forget_parameters()
+    enrolments.reset()
     settings()
     vault.envelope()
     vault.store()
@@ -57,7 +59,7 @@ def limited_by_address(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def counted(*args: P.args, **kwargs: P.kwargs) -> R:
-        count_registration(request.remote_addr)
+        count_registration(caller_address())
         return function(*args, **kwargs)
 
     return counted

@@ -8,7 +8,7 @@ from typing import Any
 from platform_api.auth import duplicates, face_reviews, faces, members, schemas
 from platform_api.auth.access_rules import PEOPLE, member_or_me
 from platform_api.auth.models import FaceReview, FaceTemplate, is_id
-from platform_api.auth.uploads import photo_upload, photos
+from platform_api.auth.uploads import enrolments, photo_upload, photos
 from platform_api.core.errors import Problem
 from platform_api.core.security import principal, require
 from platform_api.core.web import blueprint, current_session, transaction
@@ -16,14 +16,21 @@ from platform_api.core.web import blueprint, current_session, transaction
 blp = blueprint("auth-faces", "/auth/v1", "Faces: enrolment, withdrawal, review")
 internal = blueprint("auth-internal", "/auth/internal/v1", "For services only; the gateway does not route it")
 blueprints = [blp, internal]
+PHOTOS = {
+    "type": "object",
+    "required": ["photos"],
+    "properties": {"photos": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}},
+}
 
 
 @blp.post("/members/<member_id>/face")
 @require(*PEOPLE)
+@enrolments
 @photo_upload
 @transaction("auth", idempotent=True)
 @blp.response(201, schemas.EnrolmentSchema)
 @blp.alt_response(202, schema=schemas.EnrolmentSchema, description="Held until an operator has looked at it.")
+@blp.doc(requestBody={"required": True, "content": {"multipart/form-data": {"schema": PHOTOS}}})
 def enrol(member_id: str) -> tuple[faces.Enrolment, int]:
     """Enrol a face from one to five photos (multipart parts `photos`)."""
     done = faces.enrol(current_session(), member_or_me(member_id), photos(), principal().id)

@@ -8,6 +8,7 @@ from flask import Response, jsonify, request
 
 from platform_api.auth import members, schemas, sessions
 from platform_api.auth.access_rules import PEOPLE, member_or_me
+from platform_api.auth.addresses import caller_address
 from platform_api.core.security import principal, require
 from platform_api.core.security.tokens import key_set
 from platform_api.core.web import blueprint, current_session, transaction
@@ -27,7 +28,7 @@ blueprints = [blp, well_known]
 def login(said: dict[str, str]) -> tuple[sessions.Tokens, int, dict[str, str]]:
     """Sign in."""
     key, agent = members.email_key(said["email"]), request.headers.get("User-Agent")
-    tokens = sessions.login(current_session(), key, said["password"], address=request.remote_addr, user_agent=agent)
+    tokens = sessions.login(current_session(), key, said["password"], address=caller_address(), user_agent=agent)
     return tokens, 200, NO_STORE
 
 
@@ -55,7 +56,7 @@ def logout(said: dict[str, str]) -> None:
 @blp.response(200, schemas.ServiceTokenSchema)
 def service_login(said: dict[str, str]) -> tuple[sessions.Tokens, int, dict[str, str]]:
     """A token for a service of the platform."""
-    return sessions.service_token(current_session(), **said, address=request.remote_addr), 200, NO_STORE
+    return sessions.service_token(current_session(), **said, address=caller_address()), 200, NO_STORE
 
 
 @blp.get("/members/<member_id>/sessions")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from platform_api.core.settings import Settings, load
 
@@ -41,15 +42,34 @@ class AuthSettings(Settings):
     login_forget_s: float = Field(default=86400.0, gt=0, description="Quiet time after which failures are forgotten.")
     registrations_per_hour: int = Field(default=30, ge=0, description="Per client address; 0 sets no limit.")
 
+    trusted_proxies: str = Field(
+        default="127.0.0.0/8,::1/128",
+        description="Networks of our own gateways: only what they say in X-Forwarded-For is believed.",
+    )
+
     face_max_photos: int = Field(default=5, ge=1, le=10)
     face_photo_max_bytes: int = Field(default=8 * 2**20, ge=2**16)
     face_request_max_bytes: int = Field(default=45 * 2**20, ge=2**16)
+    face_enrolments_at_once: int = Field(
+        default=4, ge=1, description="In one process; fewer than its threads, since access may be served by it too."
+    )
     face_crop_max_px: int = Field(default=512, ge=160, description="Longer side of a stored crop.")
     face_unheard_window_s: float = Field(
         default=300.0,
         ge=0,
         description="Enrolments this young are compared here as well, since access may not have heard of them yet.",
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, value: str) -> str:
+        networks(value)
+        return value
+
+
+def networks(value: str) -> list[IPv4Network | IPv6Network]:
+    """The networks in a comma-separated list. Raises ValueError where one is none."""
+    return [ip_network(part.strip()) for part in value.split(",") if part.strip()]
 
 
 @cache

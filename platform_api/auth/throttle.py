@@ -8,20 +8,22 @@ does not exist is counted like one that does. Keys are hashed; the table holds n
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import math
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import case, delete, func, literal, update
+from sqlalchemy import case, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from platform_api.auth.addresses import network_of
 from platform_api.auth.models import Throttle
 from platform_api.auth.settings import AuthSettings, settings
 from platform_api.core.clock import now
 from platform_api.core.database import unit_of_work
 from platform_api.core.errors import Problem
+
+FORGOTTEN_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
@@ -46,19 +48,6 @@ class Limit:
 def key_of(kind: str, value: str) -> bytes:
     """The key under which attempts of `kind` by `value` are counted."""
     return hashlib.sha256(f"{kind}\0{value}".encode()).digest()
-
-
-def network_of(address: str | None) -> str:
-    """The client address as far as one customer owns it: IPv4 whole, IPv6 as its /64."""
-    try:
-        parsed = ipaddress.ip_address(address or "")
-    except ValueError:
-        return "unknown"
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False).network_address)
-    return str(parsed)
 
 
 def account_limit(chosen: AuthSettings) -> Limit:
@@ -103,6 +92,7 @@ class Attempt:
 
     def succeeded(self, session: Session) -> None:
         """Forget the account's failures, and take this attempt back from the address."""
+        forget_old(session)
         session.execute(delete(Throttle).where(Throttle.key == self._account))
         free_again = Throttle.count - 1 < self._address_limit.free
         session.execute(
@@ -146,6 +136,14 @@ def count_registration(address: str | None) -> None:
             "이 주소에서 가입 요청이 너무 많았습니다. 잠시 후 다시 시도하세요.",
             "Too many registrations from this address; try again later.",
         )
+
+
+def forget_old(session: Session) -> None:
+    """Remove a few of the counts that mean nothing any more."""
+    chosen = settings()
+    before = now() - timedelta(seconds=max(chosen.login_forget_s, chosen.login_lock_max_s, 3600.0))
+    old = select(Throttle.key).where(Throttle.last_at < before).limit(FORGOTTEN_AT_ONCE)
+    session.execute(delete(Throttle).where(Throttle.key.in_(old.with_for_update(skip_locked=True))))
 
 
 def forget_account(session: Session, account: str) -> None:

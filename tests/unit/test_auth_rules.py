@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from platform_api.auth.addresses import client_address, network_of
 from platform_api.auth.card import Card, luhn_valid
 from platform_api.auth.members import Registration, email_key
 from platform_api.auth.models import is_id, new_id
 from platform_api.auth.passwords import check_password
 from platform_api.auth.photos import TEXTS
-from platform_api.auth.throttle import Limit, key_of, network_of
+from platform_api.auth.settings import networks
+from platform_api.auth.throttle import Limit, key_of
 from platform_api.core.errors import Problem
 
 
@@ -94,6 +96,24 @@ def test_a_lock_never_shrinks_and_has_a_cap(failures: int) -> None:
 )
 def test_an_address_counts_as_far_as_one_customer_owns_it(address: str | None, network: str) -> None:
     assert network_of(address) == network
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "client"),
+    [
+        ("203.0.113.9", "", "203.0.113.9"),
+        # Whoever comes without our gateway may claim what they like.
+        ("203.0.113.9", "198.51.100.1", "203.0.113.9"),
+        ("127.0.0.1", "198.51.100.1", "198.51.100.1"),
+        ("127.0.0.1", "6.6.6.6, 198.51.100.1", "198.51.100.1"),
+        ("127.0.0.1", "198.51.100.1, 10.0.0.7", "198.51.100.1"),
+        ("127.0.0.1", "made up", "127.0.0.1"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        (None, "198.51.100.1", None),
+    ],
+)
+def test_only_our_gateways_are_believed(peer: str | None, forwarded_for: str, client: str | None) -> None:
+    assert client_address(peer, forwarded_for, networks("127.0.0.0/8, 10.0.0.0/24")) == client
 
 
 def test_counted_keys_tell_nothing_and_do_not_meet() -> None:

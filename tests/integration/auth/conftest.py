@@ -90,6 +90,8 @@ class AccessStandIn:
     raw: bytes | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
     roles: list[list[str]] = field(default_factory=list)
+    arrived: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Event = field(default_factory=threading.Event)
 
 
 @pytest.fixture
@@ -101,6 +103,8 @@ def access() -> Iterator[AccessStandIn]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             token = self.headers.get("Authorization", "").removeprefix("Bearer ")
             stand_in.roles.append(jwt.decode(token, options={"verify_signature": False})["roles"])
+            stand_in.arrived.set()
+            stand_in.gate.wait(4)
             known = self.path == "/access/internal/v1/gallery/identify"
             stand_in.asked.append(json.loads(body))
             answer = json.dumps({"candidates": stand_in.candidates}).encode() if stand_in.raw is None else stand_in.raw
@@ -114,6 +118,7 @@ def access() -> Iterator[AccessStandIn]:
 
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     stand_in = AccessStandIn(f"http://127.0.0.1:{listener.server_port}")
+    stand_in.gate.set()
     threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     yield stand_in
     listener.shutdown()

@@ -199,6 +199,23 @@ def test_photos_never_touch_the_disk(new_member: NewMember, photo: Photo, monkey
     assert spooled == []
 
 
+def test_enrolments_never_take_every_thread(
+    configure: Configure, new_member: NewMember, photo: Photo, access: AccessStandIn
+) -> None:
+    member, other = new_member(), new_member()
+    member.client = configure(face_enrolments_at_once=1)
+    other.client = member.client.application.test_client()
+    access.gate.clear()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        first = pool.submit(enrol, member, photo(ANGELINA))
+        assert access.arrived.wait(30)
+        answer = enrol(other, photo(ALVARO))
+        assert (answer.status_code, answer.json["code"], answer.headers["Retry-After"]) == (503, "busy", "1")
+        access.gate.set()
+        assert first.result().status_code == 201
+    assert enrol(other, photo(ALVARO)).status_code == 201
+
+
 @pytest.mark.parametrize(
     "trouble",
     [{"status": 500}, {"status": 403}, {"raw": b"garbage"}, {"raw": b'{"candidates": [{"member_id": "x"}]}'}],

@@ -114,6 +114,21 @@ def test_an_address_that_guesses_at_many_accounts_locks(configure: Configure, ne
     assert sign_in(client, member.email, address="198.51.100.8").status_code == 200
 
 
+def test_behind_the_gateway_clients_count_apart(configure: Configure, new_member: NewMember) -> None:
+    member = new_member()
+    client = configure(login_address_failures_free=3)
+
+    def through_gateway(address: str, password: str) -> int:
+        said = {"email": member.email, "password": password}
+        return client.post("/auth/v1/tokens", json=said, headers={"X-Forwarded-For": address}).status_code
+
+    for number in range(3):
+        sign_in(client, f"nobody{number}@example.com", address="127.0.0.1")
+    assert through_gateway("198.51.100.7", PASSWORD) == 200
+    assert [through_gateway(f"{n}.1.1.1, 198.51.100.8", "wrong-wrong-wrong") for n in range(1, 5)] == [401] * 3 + [429]
+    assert through_gateway("198.51.100.7", PASSWORD) == 200
+
+
 def test_signing_in_rightly_uses_up_nothing(configure: Configure, new_member: NewMember) -> None:
     member = new_member()
     client = configure(login_address_failures_free=3)

@@ -1,0 +1,53 @@
+"""Where a request comes from, as far as it can be believed."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from flask import request
+
+from platform_api.auth.settings import networks, settings
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def caller_address() -> str | None:
+    """The client address of the present request."""
+    trusted = networks(settings().trusted_proxies)
+    return client_address(request.remote_addr, request.headers.get("X-Forwarded-For", ""), trusted)
+
+
+def client_address(peer: str | None, forwarded_for: str, trusted: Sequence[Network]) -> str | None:
+    """The nearest address that is not one of our own gateways.
+
+    Each gateway appends whom it was asked by to X-Forwarded-For. The list is read from the right while the one who
+    says so is trusted; what stands further left anybody may have made up.
+    """
+    nearest = peer
+    for said in reversed([part.strip() for part in forwarded_for.split(",") if part.strip()]):
+        asking = _parse(nearest)
+        if asking is None or not any(asking in network for network in trusted) or _parse(said) is None:
+            break
+        nearest = said
+    return nearest
+
+
+def network_of(address: str | None) -> str:
+    """The client address as far as one customer owns it: IPv4 whole, IPv6 as its /64."""
+    parsed = _parse(address)
+    if parsed is None:
+        return "unknown"
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False).network_address)
+    return str(parsed)
+
+
+def _parse(address: str | None) -> Address | None:
+    try:
+        return ipaddress.ip_address(address or "")
+    except ValueError:
+        return None
