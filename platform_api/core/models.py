@@ -5,11 +5,34 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Identity, Index, LargeBinary, PrimaryKeyConstraint, Text, text
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from uuid_utils import uuid7
 
 Timestamp = TIMESTAMP(timezone=True)
 _NOW = text("clock_timestamp()")
+
+# What each domain's own declarative base uses: `metadata = MetaData(naming_convention=NAMING)` and
+# `type_annotation_map = COLUMN_TYPES`. The bases stay apart, so that no table of one domain refers to another's.
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+COLUMN_TYPES = {
+    str: Text,
+    datetime: Timestamp,
+    bytes: LargeBinary,
+    dict[str, Any]: JSONB(none_as_null=True),
+    list[dict[str, Any]]: JSONB(none_as_null=True),
+    list[str]: ARRAY(Text),
+}
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562): opaque, and in the order of creation."""
+    return str(uuid7())
 
 
 class CoreBase(DeclarativeBase):

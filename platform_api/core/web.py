@@ -31,7 +31,7 @@ _KEPT_HEADERS = ("Content-Type", "Location", "ETag")
 _LONGEST_KEY = 128
 
 
-class Api(flask_smorest.Api):  # type: ignore[misc]
+class Api(flask_smorest.Api):
     """The OpenAPI document of the process; its errors are problem+json like all others."""
 
     def handle_http_exception(self, error: HTTPException) -> Response:

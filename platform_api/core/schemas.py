@@ -1,0 +1,65 @@
+"""What the requests and answers of every domain share: strictness, ids, pages, ETags."""
+
+from typing import Any
+
+from marshmallow import RAISE, Schema, fields, validate
+
+from platform_api.core.errors import Problem
+from platform_api.core.pagination import MAX_LIMIT
+
+PEOPLE = ("customer", "helper", "branch_manager", "operator")
+"""Roles of people, as against devices and services."""
+ID = validate.Regexp(r"^[A-Za-z0-9_.:-]{1,64}\Z", error="Not an id.")
+
+
+class Strict(Schema):
+    """A request: what is not named is refused, so that nobody sets what is not theirs to set."""
+
+    class Meta:
+        unknown = RAISE
+
+
+class PageQuery(Strict):
+    """Which page of a list."""
+
+    cursor = fields.String(load_default=None, validate=validate.Length(max=500))
+    limit = fields.Integer(load_default=50, validate=validate.Range(1, MAX_LIMIT))
+
+
+class IfMatch(Schema):
+    """The ETag that was read; an edit of a newer version is refused with 412."""
+
+    if_match = fields.String(data_key="If-Match", load_default=None, validate=validate.Length(max=200))
+
+
+def page_of(item: type[Schema], name: str) -> type[Schema]:
+    """The schema of a page of items: {items, next_cursor}."""
+    page = {"items": fields.List(fields.Nested(item)), "next_cursor": fields.String(allow_none=True)}
+    return Schema.from_dict(page, name=name)  # type: ignore[arg-type]
+
+
+def etag(version: int) -> str:
+    """The ETag of an object at `version` (RFC 9110 section 8.8.3)."""
+    return f'"{version}"'
+
+
+def check_match(if_match: str | None, version: int, required: bool = False) -> None:
+    """Raise unless the caller edits the present version of an object.
+
+    Args:
+        required: an edit without If-Match is refused, instead of taken as it is.
+
+    Raises:
+        Problem: 412 for another version; 428 where If-Match is missing and required.
+    """
+    if if_match is None:
+        if required:
+            raise Problem(428, etag=etag(version))
+        return
+    if if_match.strip() != "*" and etag(version) not in {part.strip() for part in if_match.split(",")}:
+        raise Problem(412, etag=etag(version))
+
+
+def tagged(body: Any, version: int, status: int = 200) -> tuple[Any, int, dict[str, str]]:
+    """An answer with the ETag of what it shows."""
+    return body, status, {"ETag": etag(version)}
