@@ -1,6 +1,7 @@
 """Active liveness at a gate: a challenge is shown, a short film comes back, and the head in it must be the member's.
 
-A challenge belongs to one gate and is used once, whatever comes of it.
+A challenge belongs to one gate and is used once, whatever comes of it; each that fails is a miss for the gate's lockout,
+or the random side could be guessed by trying again.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ import numpy as np
 from access_edge.clock import LearntClock
 from access_edge.frames import prepare
 from access_edge.holder import Holder
+from access_edge.liveness import Liveness
 from access_edge.recognition import Recogniser, Recognition
 from access_edge.stages import Stages
 from ml_bentos.face.liveness import active
 
-# Reasons that say "that was not a living head"; the others ask for another try.
-_FAILED = frozenset({"wrong_side", "flat_picture", "other_face"})
 _SIDES = {"left": ("왼쪽", "left"), "right": ("오른쪽", "right")}
 
 
 class ActiveCheck:
     """See the module. Callable from any thread."""
 
-    def __init__(self, holder: Holder, recogniser: Recogniser, clock: LearntClock) -> None:
+    def __init__(self, holder: Holder, recogniser: Recogniser, liveness: Liveness, clock: LearntClock) -> None:
         self._holder = holder
         self._recogniser = recogniser
+        self._liveness = liveness
         self._clock = clock
         self._book = active.ChallengeBook()
 
@@ -56,12 +57,12 @@ class ActiveCheck:
             return Recognition("denied", "gallery_unavailable")
         version = bundle.model.version
         if challenge is None:
-            return Recognition("retry", "liveness_unsure", version)
+            return Recognition("retry", "liveness_unsure", version, detail="challenge_unknown")
         seen = [prepare(bundle.model, data, index, stages) for index, data in enumerate(frames)]
         faces = [(item.bgr, item.faces[0]) for item in seen if item.faces]
         frontal = [item for item in seen if item.face is not None]
         if not frontal or frontal[0].face is None:
-            return Recognition("retry", seen[0].reason if seen else "no_face", version)
+            return Recognition("retry", seen[0].reason, version, miss=True)
         with stages("embed"):
             vectors = np.stack([bundle.model.embed(bgr, face) for bgr, face in faces])
             start = bundle.model.embed(frontal[0].bgr, frontal[0].face)
@@ -71,10 +72,10 @@ class ActiveCheck:
                 similarities=[float(value) for value in vectors @ start],
                 min_similarity=bundle.thresholds.same_person,
             )  # fmt: skip
-        if not result.ok:
-            failed = result.reason in _FAILED
+        judged = self._liveness.judge("active", [], result)
+        if judged.verdict != "live":
             return Recognition(
-                "denied" if failed else "retry", "liveness_failed" if failed else "liveness_unsure",
-                version, None, None, frontal[0].bgr, frontal[0].face,
+                "denied" if judged.verdict == "spoof" else "retry", judged.reason or "liveness_failed", version,
+                frame=frontal[0].bgr, face=frontal[0].face, miss=True, detail=judged.detail,
             )  # fmt: skip
         return self._recogniser.identify(bundle, start[None], frontal[0], stages)

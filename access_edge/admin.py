@@ -56,4 +56,6 @@ def rollback() -> Response:
     try:
         return jsonify(model=node().builder.rollback())
     except LookupError as error:
-        raise Problem(409, "no_previous_model", "되돌릴 모델이 없습니다.", "There is no model to go back to.") from error
+        raise Problem(
+            409, "no_previous_model", "되돌릴 모델이 없습니다.", "There is no model to go back to."
+        ) from error

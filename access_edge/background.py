@@ -58,7 +58,9 @@ class Loop:
             except Exception as error:
                 self.failures += 1
                 wait = min(self._longest, self._interval * 2 ** min(self.failures, 10))
-                log.warning("background_step_failed", loop=self.name, error=type(error).__name__, failures=self.failures)
+                log.warning(
+                    "background_step_failed", loop=self.name, error=type(error).__name__, failures=self.failures
+                )
             # Jitter, so that the nodes of a chain do not come back all at once.
             pause = (self._interval if wait is None else wait) * random.uniform(0.8, 1.2)  # noqa: S311
             self._wake.wait(pause)

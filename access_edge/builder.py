@@ -98,7 +98,7 @@ class Builder:
             try:
                 if model_changed or self._holder.current is None:
                     self._rebuild()
-                elif added:
+                if added:
                     self._refresh(added)
                 self._prefetch()
             except Exception:

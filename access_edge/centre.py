@@ -69,9 +69,25 @@ class Centre:
             raise ServiceUnavailable("centre", "not a page of the feed") from error
         return page
 
-    def send_entries(self, entries: list[dict[str, Any]]) -> None:
-        """Hand over entries; the centre knows those it has by their ids. Raises CentreRefuses, ServiceUnavailable."""
-        _raise_for_refusal(self._call(self._patient, "POST", "/entries", json={"entries": entries}))
+    def send_entries(self, entries: list[dict[str, Any]]) -> dict[int, str]:
+        """Hand over entries; the centre knows those it has by their ids.
+
+        Returns:
+            the code of its refusal by index, for entries that it does not take.
+
+        Raises:
+            CentreRefuses: none was taken. ServiceUnavailable: it is not known which were.
+        """
+        answer = self._call(self._patient, "POST", "/entries", json={"entries": entries})
+        _raise_for_refusal(answer)
+        try:
+            document = answer.json()
+            refused = {int(item["index"]): str(item["code"]) for item in document.get("errors") or []}
+            if int(document["accepted"]) + int(document["duplicates"]) + len(refused) != len(entries):
+                raise ValueError("the counts do not add up")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ServiceUnavailable("centre", "not an answer to entries") from error
+        return refused
 
     def identify(self, vectors: NDArray[np.float32], model_version: str) -> tuple[list[Candidate], int]:
         """Candidates from the full gallery, best first, for float32[m, dim], and that gallery's size.

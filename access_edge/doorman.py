@@ -170,9 +170,7 @@ class Doorman:
         return Verdict(False, "log_unavailable")
 
     @staticmethod
-    def _entry(
-        branch: Branch, gate: Gate, method: Method, person: Person, verdict: Verdict, now: datetime
-    ) -> Entry:
+    def _entry(branch: Branch, gate: Gate, method: Method, person: Person, verdict: Verdict, now: datetime) -> Entry:
         leaving = verdict.reason == "exit" or gate.direction == "out"
         reason = verdict.warning or ("granted_qr" if method == "qr" and verdict.reason == "granted" else verdict.reason)
         return Entry(
@@ -198,8 +196,12 @@ class Doorman:
     ) -> Answer:  # fmt: skip
         stages.observe()
         metrics.DECISIONS.labels(method, decision, reason).inc()
-        log.info("decision", method=method, decision=decision, reason=reason, entry_id=entry.entry_id if entry else None)
+        log.info(
+            "decision", method=method, decision=decision, reason=reason, entry_id=entry.entry_id if entry else None
+        )
         gate: Literal["opened", "not_commanded", "unreachable"] = "not_commanded"
         if result in ("opened", "unreachable"):
             gate = "opened" if result == "opened" else "unreachable"
-        return Answer(decision, reason, stages.milliseconds(), entry.entry_id if entry else None, gate, person, warning, extra)
+        return Answer(
+            decision, reason, stages.milliseconds(), entry.entry_id if entry else None, gate, person, warning, extra
+        )

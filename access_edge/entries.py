@@ -211,7 +211,9 @@ class EntryLog:
 
     @staticmethod
     def _purge(connection: sqlite3.Connection, before: str) -> None:
-        sent = "SELECT seq FROM entry WHERE at < ? AND seq NOT IN (SELECT seq FROM unsent UNION SELECT seq FROM rejected)"
+        sent = (
+            "SELECT seq FROM entry WHERE at < ? AND seq NOT IN (SELECT seq FROM unsent UNION SELECT seq FROM rejected)"
+        )
         connection.execute(f"DELETE FROM result WHERE seq IN ({sent})", (before,))  # noqa: S608 -- a constant
         connection.execute(f"DELETE FROM entry WHERE seq IN ({sent})", (before,))  # noqa: S608
 

@@ -88,7 +88,11 @@ def check(page: RawPage) -> tuple[list[Change], int]:
             if isinstance(record, Template):
                 record.array()
         except (ValidationError, ValueError) as error:
-            fields = [".".join(map(str, item["loc"])) for item in error.errors()] if isinstance(error, ValidationError) else []
+            fields = (
+                [".".join(map(str, item["loc"])) for item in error.errors()]
+                if isinstance(error, ValidationError)
+                else []
+            )
             log.error("feed_record_malformed", kind=raw.kind, key=raw.key, fields=fields)
             malformed += 1
             continue

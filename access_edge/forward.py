@@ -16,6 +16,8 @@ from access_edge.entries import EntryLog
 log = structlog.get_logger(__name__)
 
 BATCH = 500
+# Refusals of single entries that pass with time.
+_LATER = frozenset({"at_in_future"})
 # Answers that mean "these entries are wrong", not "not now" or "not you".
 _FAULTY = frozenset({400, 413, 422})
 
@@ -37,23 +39,29 @@ class Forwarder:
         self._entries.write_deferred()
         taken = 0
         while batch := self._entries.unsent(BATCH):
-            taken += self._send(batch)
-            if len(batch) < BATCH:
+            sent = self._send(batch)
+            taken += sent
+            if len(batch) < BATCH or not sent:
                 break
         return taken
 
     def _send(self, batch: list[tuple[int, dict[str, Any]]]) -> int:
         try:
-            self._centre.send_entries([document for _, document in batch])
+            refused = self._centre.send_entries([document for _, document in batch])
         except CentreRefuses as refusal:
             if refusal.status not in _FAULTY:
                 raise
             if len(batch) == 1:
-                seq, document = batch[0]
-                log.error("entry_rejected", entry_id=document["entry_id"], status=refusal.status, code=refusal.code)
-                self._entries.reject(seq, f"{refusal.status} {refusal.code}")
+                self._reject(*batch[0], f"{refusal.status} {refusal.code}")
                 return 0
             middle = len(batch) // 2
             return self._send(batch[:middle]) + self._send(batch[middle:])
-        self._entries.acknowledge([seq for seq, _ in batch])
-        return len(batch)
+        self._entries.acknowledge([seq for index, (seq, _) in enumerate(batch) if index not in refused])
+        for index, code in refused.items():
+            if code not in _LATER:
+                self._reject(*batch[index], code)
+        return len(batch) - len(refused)
+
+    def _reject(self, seq: int, document: dict[str, Any], problem: str) -> None:
+        log.error("entry_rejected", entry_id=document["entry_id"], problem=problem)
+        self._entries.reject(seq, problem)

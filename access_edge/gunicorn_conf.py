@@ -21,6 +21,8 @@ timeout = 60
 # Requests in flight finish; a recognition with an unreachable gate takes some two seconds.
 graceful_timeout = 10
 preload_app = False
+# Nobody talks to the process but its supervisor, by signals.
+control_socket_disable = True
 limit_request_line = 2048
 limit_request_fields = 40
 certfile = str(_settings.edge_tls_cert_file) if _settings.edge_tls_cert_file else None

@@ -53,7 +53,9 @@ class DeviceKey:
         try:
             key = serialization.load_pem_private_key(path.read_bytes(), password=None)
         except (OSError, ValueError, TypeError) as error:
-            raise SettingsError(f"SMARTFIT_EDGE_KEY_FILE: 키를 읽을 수 없습니다 (cannot read the key {path})") from error
+            raise SettingsError(
+                f"SMARTFIT_EDGE_KEY_FILE: 키를 읽을 수 없습니다 (cannot read the key {path})"
+            ) from error
         if not isinstance(key, Ed25519PrivateKey):
             raise SettingsError(f"SMARTFIT_EDGE_KEY_FILE: Ed25519 키가 아닙니다 (not an Ed25519 key: {path})")
         self._key = key

@@ -79,7 +79,9 @@ class Ledger:
 
     def use_pass(self, jti: str, until: datetime) -> bool:
         """Use up a QR pass; False where it was used before. Remembered at least until the moment `until`."""
-        done = self._connection.execute("INSERT OR IGNORE INTO used_pass (jti, until) VALUES (?, ?)", (jti, text(until)))
+        done = self._connection.execute(
+            "INSERT OR IGNORE INTO used_pass (jti, until) VALUES (?, ?)", (jti, text(until))
+        )
         return done.rowcount == 1
 
     def append(self, entry: Entry, commanded: bool, hour: int | None = None) -> Logged:

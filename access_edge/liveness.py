@@ -1,9 +1,8 @@
-"""Passive liveness as the gates use it: loaded when weights are there, said plainly when they are not."""
+"""Liveness as the gates use it: the passive networks where weights are there, and one table for what comes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import structlog
 
@@ -11,14 +10,11 @@ from access_edge.frames import Image
 from access_edge.settings import EdgeSettings
 from access_edge.stages import Stages
 from ml_bentos.face import Face
-from ml_bentos.face.liveness import passive
+from ml_bentos.face.liveness import passive, policy
+from ml_bentos.face.liveness.active import ActiveResult
+from ml_bentos.face.liveness.policy import Decision, Policy
 
 log = structlog.get_logger(__name__)
-
-Policy = Literal["off", "passive", "passive_then_active", "active"]
-Alive = Literal["ok", "unsure", "failed"]
-REAL = 0.6
-FAKE = 0.3
 
 
 class Liveness:
@@ -26,30 +22,23 @@ class Liveness:
 
     def __init__(self, settings: EdgeSettings) -> None:
         self._passive = passive.load(settings.models_dir) if settings.models_dir else None
-        if self._passive is None:
-            log.warning("passive_liveness_off", reason="no weights: smartfit models add liveness FILE...")
+        self._thresholds = policy.PassiveThresholds(settings.edge_liveness_live, settings.edge_liveness_spoof)
 
-    def describe(self) -> str:
-        """For the log at start."""
-        return "passive and active" if self._passive else "active only: no passive weights"
+    def announce(self, policies: Sequence[Policy]) -> None:
+        """Tell the log what the gates' policies come to on this node."""
+        for name in sorted(set(policies) or {"passive"}):
+            told = policy.describe(policy.parse(name), self._passive is not None)
+            (log.warning if told.warning else log.info)("liveness", policy=name, message=told.ko, message_en=told.en)
 
-    def score(self, policy: Policy, bgr: Image, face: Face, stages: Stages) -> float | None:
+    def score(self, wanted: Policy, bgr: Image, face: Face, stages: Stages) -> float | None:
         """Probability that the face is real; None where the policy does not ask, or no weights are there."""
-        if self._passive is None or policy not in ("passive", "passive_then_active"):
+        if self._passive is None or not policy.uses_passive(wanted):
             return None
         with stages("liveness"):
             return self._passive.score(bgr, face)
 
-    def judge(self, policy: Policy, scores: Sequence[float | None]) -> Alive:
-        """The verdict on the scores of a request's frames."""
-        if policy == "off":
-            return "ok"
+    def judge(self, wanted: Policy, scores: Sequence[float | None], result: ActiveResult | None = None) -> Decision:
+        """The verdict on the passive scores of a request's frames (by their mean) and on an answered challenge."""
         known = [score for score in scores if score is not None]
-        if policy == "active" or (policy == "passive_then_active" and not known):
-            return "unsure"
-        if not known:
-            return "ok"
-        mean = sum(known) / len(known)
-        if mean >= REAL:
-            return "ok"
-        return "unsure" if policy == "passive_then_active" and mean >= FAKE else "failed"
+        mean = sum(known) / len(known) if known else None
+        return policy.decide(wanted, mean, result, self._thresholds, passive_available=self._passive is not None)

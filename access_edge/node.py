@@ -78,7 +78,7 @@ class EdgeNode:
         )
         self._pool = ThreadPoolExecutor(2 * settings.edge_recognitions_at_once, "edge-frames")
         recogniser = Recogniser(self.holder, self.liveness, self.centre, self.sync, self._pool)
-        self.active = ActiveCheck(self.holder, recogniser, self.clock)
+        self.active = ActiveCheck(self.holder, recogniser, self.liveness, self.clock)
         self.pipeline = Pipeline(
             self.replica, self.state, self.sync, recogniser, self.active,
             Doorman(self.replica, self.entries, self.gates, self.clock),
@@ -99,7 +99,8 @@ class EdgeNode:
         self.builder.build()
         for loop in self._loops:
             loop.start()
-        log.info("edge_started", gates=len(self.replica.gates), liveness=self.liveness.describe())
+        self.liveness.announce([gate.liveness for gate in self.replica.gates.values()])
+        log.info("edge_started", gates=len(self.replica.gates))
 
     def stop(self) -> None:
         """End the loops and close the databases; what is unsent is sent after the next start."""
@@ -138,6 +139,8 @@ class EdgeNode:
         for member_id in delta.erased:
             self.entries.forget_member(member_id)
         self.builder.on_delta(delta)
+        if "gate" in delta.kinds:
+            self.liveness.announce([gate.liveness for gate in self.replica.gates.values()])
         if delta.kinds & {"branch", "gate"}:
             self._modes_loop.wake()
 

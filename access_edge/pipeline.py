@@ -24,7 +24,6 @@ from platform_api.core.errors import Problem
 CATCH_UP_S = 1.5
 # A recognition that waits longer than this for its turn is told to come again.
 BUSY_S = 2.0
-_MISSES = frozenset({"no_match", "liveness_failed"})
 
 
 class Pipeline:
@@ -73,16 +72,17 @@ class Pipeline:
             found = self._look(gate, frames, challenge_id, stages)
         except BadFrame as problem:
             if settled is None:
-                raise Problem(
-                    422, problem.code, problem.detail_ko, problem.detail_en, frame=problem.index
-                ) from problem
+                raise Problem(422, problem.code, problem.detail_ko, problem.detail_en, frame=problem.index) from problem
             found = Recognition("retry", problem.code)
         person = Person(found.member_id, found.score, found.model_version)
         if settled is not None:
             # The way out is open to anybody; a known face only tells who left.
             return self._doorman.conclude(branch, gate, "exit", settled, stages, person)
+        if found.miss:
+            self._lockouts.miss(gate.gate_id, gate.lockout)
         if found.outcome == "retry":
-            return self._doorman.retry("face", found.reason, stages, person)
+            extra = {"detail": found.detail} if found.detail else {}
+            return self._doorman.retry("face", found.reason, stages, person, **extra)
         if found.outcome == "denied":
             return self._turn_away(branch, gate, found, person, stages)
         return self._admit(branch, gate, person, stages)
@@ -115,7 +115,11 @@ class Pipeline:
     def _look(self, gate: Gate, frames: Sequence[bytes], challenge_id: str | None, stages: Stages) -> Recognition:
         if not self._turns.acquire(timeout=BUSY_S):
             raise Problem(
-                503, "busy", "잠시 후 다시 시도하세요.", "Too many people at once; try again.", headers={"Retry-After": "1"}
+                503,
+                "busy",
+                "잠시 후 다시 시도하세요.",
+                "Too many people at once; try again.",
+                headers={"Retry-After": "1"},
             )
         try:
             if challenge_id is not None:
@@ -125,10 +129,8 @@ class Pipeline:
             self._turns.release()
 
     def _turn_away(self, branch: Branch, gate: Gate, found: Recognition, person: Person, stages: Stages) -> Answer:
-        if found.reason in _MISSES:
-            self._lockouts.miss(gate.gate_id, gate.lockout)
         answer = self._doorman.conclude(branch, gate, "face", Verdict(False, found.reason), stages, person)
-        if found.reason in _MISSES and found.frame is not None and found.face is not None and answer.entry_id:
+        if found.miss and found.frame is not None and found.face is not None and answer.entry_id:
             self._strangers.keep(found.frame, found.face, answer.entry_id, gate.gate_id)
         return answer
 

@@ -86,7 +86,9 @@ def public_key(text: str) -> Ed25519PublicKey:
             key = serialization.load_pem_public_key(text.encode())
         else:
             raw = text + "=" * (-len(text) % 4)
-            key = Ed25519PublicKey.from_public_bytes(base64.b64decode(raw, altchars=b"-_" if set("-_") & set(raw) else None))
+            key = Ed25519PublicKey.from_public_bytes(
+                base64.b64decode(raw, altchars=b"-_" if set("-_") & set(raw) else None)
+            )
     except (binascii.Error, UnsupportedAlgorithm, ValueError) as error:
         raise ValueError("not an Ed25519 public key") from error
     if not isinstance(key, Ed25519PublicKey):

@@ -21,12 +21,13 @@ from access_edge import metrics
 from access_edge.centre import Centre, CentreRefuses
 from access_edge.frames import Image, Prepared, prepared
 from access_edge.holder import Bundle, Holder, Vectors
-from access_edge.liveness import Liveness, Policy
+from access_edge.liveness import Liveness
 from access_edge.stages import Stages
 from access_edge.sync import Sync
 from ml_bentos.face import Face
 from ml_bentos.face.decision import decide
 from ml_bentos.face.gallery import Candidate
+from ml_bentos.face.liveness.policy import Policy
 from platform_api.core.http import ServiceUnavailable
 
 log = structlog.get_logger(__name__)
@@ -38,7 +39,8 @@ COVERED_S = 60.0
 
 @dataclass(frozen=True, eq=False)
 class Recognition:
-    """match: `member_id` is set. denied and retry: `reason` says why. `frame`, `face`: what was looked at, if anything."""
+    """match: `member_id` is set. denied and retry: `reason` says why. `frame`, `face`: what was looked at, if anything.
+    `miss`: counts towards the gate's lockout. `detail`: what was wrong with the answer to a challenge."""
 
     outcome: Outcome
     reason: str
@@ -47,6 +49,8 @@ class Recognition:
     score: float | None = None
     frame: Image | None = None
     face: Face | None = None
+    miss: bool = False
+    detail: str | None = None
 
 
 class Recogniser:
@@ -95,10 +99,17 @@ class Recogniser:
         if shown is None or shown.face is None:
             return Recognition("retry", reason, version)
         alive = self._liveness.judge(policy, live)
-        if alive == "failed":
-            return Recognition("denied", "liveness_failed", version, None, None, shown.bgr, shown.face)
+        if alive.verdict == "spoof":
+            failed = alive.reason == "liveness_failed"
+            return Recognition(
+                "denied" if failed else "retry", alive.reason or "liveness_failed", version,
+                frame=shown.bgr, face=shown.face, miss=True,
+            )  # fmt: skip
         found = self._name(bundle, np.stack(probes), verdict, candidates, shown, stages)
-        return replace(found, outcome="retry", reason="liveness_unsure") if alive == "unsure" and found.outcome == "match" else found
+        if alive.verdict == "challenge" and found.outcome == "match":
+            # Who it may be is not told before the head has turned.
+            return replace(found, outcome="retry", reason="liveness_unsure", member_id=None)
+        return found
 
     def identify(self, bundle: Bundle, probes: Vectors, shown: Prepared, stages: Stages) -> Recognition:
         """Who float32[m, dim] `probes`, made from `shown`, is; liveness has been settled."""
@@ -108,7 +119,13 @@ class Recogniser:
         return self._name(bundle, probes, verdict, candidates, shown, stages)
 
     def _name(
-        self, bundle: Bundle, probes: Vectors, verdict: str, candidates: list[Candidate], shown: Prepared, stages: Stages
+        self,
+        bundle: Bundle,
+        probes: Vectors,
+        verdict: str,
+        candidates: list[Candidate],
+        shown: Prepared,
+        stages: Stages,
     ) -> Recognition:
         """The outcome of the search in the cache, carried on where that found nobody."""
         version, tier = bundle.model.version, "near"
@@ -117,7 +134,7 @@ class Recogniser:
                 verdict, candidates, tier = self._farther(bundle, probes, verdict, candidates)
         score = candidates[0].score if candidates else None
         if verdict == "no_match":
-            return Recognition("denied", "no_match", version, None, score, shown.bgr, shown.face)
+            return Recognition("denied", "no_match", version, None, score, shown.bgr, shown.face, miss=True)
         if verdict == "unsure":
             return Recognition("retry", "unsure", version, None, score, shown.bgr, shown.face)
         self._count(tier)

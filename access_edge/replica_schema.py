@@ -80,14 +80,15 @@ def put_record(
             return
     columns, marks = ", ".join(values), ", ".join("?" * len(values))
     connection.execute(
-        f"INSERT OR REPLACE INTO {change.kind} ({columns}) VALUES ({marks})", list(values.values())  # noqa: S608
+        f"INSERT OR REPLACE INTO {change.kind} ({columns}) VALUES ({marks})",  # noqa: S608
+        list(values.values()),
     )
 
 
 def forget_member(connection: sqlite3.Connection, member_id: str, delta: Delta) -> None:
     """Delete a member and all that hangs on the member."""
     for table in ("template", "membership", "member"):
-        connection.execute(f"DELETE FROM {table} WHERE member_id = ?", (member_id,))  # noqa: S608 -- names of ours
+        connection.execute(f"DELETE FROM {table} WHERE member_id = ?", (member_id,))  # noqa: S608
     delta.erased.add(member_id)
     delta.withdrawn.add(member_id)
 
@@ -96,7 +97,9 @@ def _template_values(
     connection: sqlite3.Connection, envelope: Envelope, record: Template, delta: Delta
 ) -> dict[str, object]:
     # A template id that moves to another member would leave the first with a face that is not theirs.
-    before = connection.execute("SELECT member_id FROM template WHERE template_id = ?", (record.template_id,)).fetchone()
+    before = connection.execute(
+        "SELECT member_id FROM template WHERE template_id = ?", (record.template_id,)
+    ).fetchone()
     if before is not None:
         delta.withdrawn.add(before["member_id"])
     delta.templates.add(record.member_id)
@@ -123,5 +126,6 @@ def _delete(connection: sqlite3.Connection, change: Change, delta: Delta) -> Non
         if row is not None:
             delta.withdrawn.add(row["member_id"])
     connection.execute(
-        f"DELETE FROM {change.kind} WHERE {KEYS[change.kind]} = ?", (change.key,)  # noqa: S608 -- names of ours
+        f"DELETE FROM {change.kind} WHERE {KEYS[change.kind]} = ?",  # noqa: S608 -- names of ours
+        (change.key,),
     )

@@ -62,7 +62,9 @@ def _frames(film: bool) -> list[bytes]:
         )  # fmt: skip
     most = MAX_CHALLENGE_FRAMES if film else MAX_FRAMES
     if not found or not all(found):
-        raise Problem(422, "frame_missing", "사진이 없습니다. frame을 보내세요.", "No picture: send at least one frame.")
+        raise Problem(
+            422, "frame_missing", "사진이 없습니다. frame을 보내세요.", "No picture: send at least one frame."
+        )
     if len(found) > most:
         raise Problem(422, "too_many_frames", f"사진은 {most}장까지 보낼 수 있습니다.", f"At most {most} frames.")
     return found

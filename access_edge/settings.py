@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from ml_bentos.face.liveness.policy import PassiveThresholds
 from platform_api.core.settings import Settings
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -17,7 +18,9 @@ class EdgeSettings(Settings):
     """Settings of a gate node (`SMARTFIT_<NAME>`, or `SMARTFIT_<NAME>_FILE` naming a file that holds the value)."""
 
     edge_id: str = Field(min_length=1, description="Id under which the centre registered this node.")
-    edge_state_dir: Path = Field(description="Folder of the replica, the log and the strangers' frames; this node's own.")
+    edge_state_dir: Path = Field(
+        description="Folder of the replica, the log and the strangers' frames; this node's own."
+    )
     edge_key_file: Path = Field(description="Ed25519 private key (PEM) this node signs its calls to the centre with.")
     edge_keyring_file: Path = Field(description="Key ring that seals faces on this node's disk.")
     edge_host: str = "127.0.0.1"
@@ -38,15 +41,27 @@ class EdgeSettings(Settings):
 
     edge_sync_interval_s: float = Field(default=1.0, gt=0, description="Between looks at the change feed.")
     edge_sync_page: int = Field(default=500, ge=1, le=5000)
-    edge_offline_limit_h: float = Field(default=36.0, gt=0, description="How long the replica is trusted without the centre.")
+    edge_offline_limit_h: float = Field(
+        default=36.0, gt=0, description="How long the replica is trusted without the centre."
+    )
     edge_cache_members: int = Field(default=10_000, ge=1, description="Members the cache of the gallery holds.")
-    edge_prefetch_ahead_s: float = Field(default=300.0, ge=0, description="How long before an hour its members are fetched.")
+    edge_prefetch_ahead_s: float = Field(
+        default=300.0, ge=0, description="How long before an hour its members are fetched."
+    )
     edge_identify_timeout_s: float = Field(default=0.3, gt=0, description="For the centre's gallery, on a miss here.")
     edge_forward_interval_s: float = Field(default=0.5, gt=0)
     edge_log_max_mib: float = Field(default=512.0, gt=0, description="Disk the log of entries may take.")
-    edge_log_keep_days: float = Field(default=14.0, ge=0, description="How long entries are kept once the centre has them.")
+    edge_log_keep_days: float = Field(
+        default=14.0, ge=0, description="How long entries are kept once the centre has them."
+    )
     edge_stranger_keep_h: float = Field(default=72.0, gt=0, description="After that a stranger's frame is gone.")
     edge_stranger_max: int = Field(default=500, ge=0, description="Frames of strangers kept at once; 0 keeps none.")
+    edge_liveness_live: float = Field(
+        default=PassiveThresholds.live, ge=0, le=1, description="Passive score from which a face is real."
+    )
+    edge_liveness_spoof: float = Field(
+        default=PassiveThresholds.spoof, ge=0, le=1, description="Passive score up to which it is not."
+    )
     edge_recognitions_at_once: int = Field(default=2, ge=1, description="Recognitions run side by side; others wait.")
 
     @field_validator("centre_url")
@@ -59,8 +74,14 @@ class EdgeSettings(Settings):
             raise ValueError("다른 기기와는 HTTPS만 됩니다 (plain http only to this machine)")
         return value.rstrip("/")
 
-    @field_validator("edge_key_file", "edge_keyring_file", "edge_tls_cert_file", "edge_tls_key_file",
-                     "centre_ca_file", "gate_ca_file")
+    @field_validator(
+        "edge_key_file",
+        "edge_keyring_file",
+        "edge_tls_cert_file",
+        "edge_tls_key_file",
+        "centre_ca_file",
+        "gate_ca_file",
+    )
     @classmethod
     def _is_there(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_file():
@@ -73,6 +94,8 @@ class EdgeSettings(Settings):
             raise ValueError("EDGE_TLS_CERT_FILE과 EDGE_TLS_KEY_FILE은 함께 있어야 합니다 (set both or neither)")
         if self.edge_tls_cert_file is None and self.edge_host not in _LOOPBACK:
             raise ValueError("EDGE_TLS_CERT_FILE: TLS 없이는 이 기기 안에서만 열 수 있습니다 (needed beyond loopback)")
+        if self.edge_liveness_spoof > self.edge_liveness_live:
+            raise ValueError("EDGE_LIVENESS_SPOOF: LIVE보다 클 수 없습니다 (must not exceed EDGE_LIVENESS_LIVE)")
         return self
 
     @property

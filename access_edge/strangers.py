@@ -151,5 +151,3 @@ def _expires(file: Path) -> float:
 
 def _context(name: str) -> bytes:
     return f"edge-stranger:{name}".encode()
-
-
