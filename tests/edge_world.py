@@ -25,6 +25,7 @@ from urllib.parse import parse_qs, urlsplit
 import cv2
 import jwt
 import numpy as np
+import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from uuid_utils import uuid7
@@ -489,3 +490,37 @@ def jpeg(bgr: np.ndarray, quality: int = 92) -> bytes:
 def thresholds() -> dict[str, Any]:
     """The shipped model's thresholds."""
     return Thresholds.for_model(load_model()).to_dict()
+
+
+# Fixtures; a test module takes them by `pytest_plugins = ["tests.edge_world"]`.
+
+
+@pytest.fixture(scope="session")
+def gate_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GateSandbox]:
+    """One controller for the whole run; tests use gates of their own names or count from where they began."""
+    sandbox = GateSandbox.start(tmp_path_factory.mktemp("gate"))
+    yield sandbox
+    sandbox.stop()
+
+
+@pytest.fixture
+def world(tmp_path: Path, gate_sandbox: GateSandbox) -> Iterator[World]:
+    """A fresh centre and node, and the controller without faults."""
+    gate_sandbox.faults()
+    made = World.make(tmp_path, gate_sandbox)
+    yield made
+    gate_sandbox.faults()
+    made.centre.server.shutdown()
+    made.centre.server.server_close()
+
+
+@pytest.fixture(scope="session")
+def model() -> FaceModel:
+    """The shipped face model."""
+    return load_model()
+
+
+@pytest.fixture(scope="session")
+def faces(lfw: Path) -> list[PersonPhotos]:
+    """Six people with a template and a photo kept back."""
+    return people(lfw, 6, 3)
