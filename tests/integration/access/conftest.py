@@ -285,6 +285,16 @@ class World:
             for handler in handlers("access", event.type):
                 handler(session, event)
 
+    @staticmethod
+    def rows(seed: int, rows: int = 2) -> np.ndarray:
+        """What `enrolled` enrols for that seed."""
+        return unit_rows(seed, rows)
+
+    @staticmethod
+    def packed(seed: int) -> str:
+        """The same as it travels."""
+        return packed(unit_rows(seed))
+
     def registered(self, version: int | None = None) -> str:
         member_id = str(uuid.uuid4())
         self.event("MemberRegistered", member_id, version, roles=["customer"], language="ko")

@@ -1,11 +1,13 @@
 """The change feed promises that an edge which follows it ends with the centre's state: nothing skipped, nothing kept."""
 
+import base64
 import random
 import threading
 import uuid
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 
@@ -40,10 +42,6 @@ def test_new_edge_gets_the_whole_state_of_its_branch_and_nothing_of_others(world
 
 
 def test_vectors_reach_the_edge_as_auth_had_them_though_they_lie_rotated(world: Any) -> None:
-    import base64
-
-    import numpy as np
-
     world.branch()
     node = world.node()
     member = world.registered()
