@@ -1,8 +1,8 @@
 """Is this face enrolled under another member? Asked of the whole gallery (access), and of what access has not heard.
 
 Access learns of an enrolment by an event, a moment later; two accounts enrolled in that moment would both pass. So
-enrolments are made one at a time (an advisory lock), and each is compared here as well with those still held for
-review and those a few minutes young.
+enrolments are made one at a time (an advisory lock), and each is compared here as well with those a few minutes young.
+Those held for review do not count: whoever has a photo of a member could otherwise block that member's next enrolment.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import requests
 import structlog
 from numpy.typing import NDArray
 from requests.auth import AuthBase
-from sqlalchemy import or_, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from ml_bentos.face.gallery import Candidate, Gallery
@@ -107,18 +107,13 @@ def _ask_access(member_id: str, vectors: NDArray[np.float32], model_version: str
 def _unheard(session: Session, member_id: str, vectors: NDArray[np.float32], model_version: str) -> list[Candidate]:
     since = now() - timedelta(seconds=settings().face_unheard_window_s)
     query = select(FaceTemplate).where(
+        FaceTemplate.status == "enrolled",
+        FaceTemplate.enrolled_at >= since,
         FaceTemplate.model_version == model_version,
         FaceTemplate.member_id != member_id,
-        or_(FaceTemplate.status == "held", FaceTemplate.enrolled_at >= since),
     )
-    newest: dict[str, list[NDArray[np.float32]]] = {}
-    for template in session.scalars(query):
-        newest.setdefault(template.member_id, []).append(open_template(template))
-    if not newest:
-        return []
-    # A member may have an enrolled and a held template: all rows of both count.
-    stacked = [np.concatenate(rows) for rows in newest.values()]
-    return Gallery.build(list(newest), stacked, model_version).search(vectors)
+    young = {template.member_id: open_template(template) for template in session.scalars(query)}
+    return Gallery.build(list(young), list(young.values()), model_version).search(vectors) if young else []
 
 
 def open_template(template: FaceTemplate) -> NDArray[np.float32]:

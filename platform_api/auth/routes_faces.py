@@ -80,8 +80,8 @@ def review_photos(review_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
 @blp.post("/face-reviews/<review_id>/decision")
 @require("operator")
 @transaction("auth", idempotent=True)
-@blp.arguments(schemas.DecisionSchema)
-@blp.response(200, schemas.ReviewSchema)
+@blp.arguments(schemas.FaceDecisionSchema)
+@blp.response(200, schemas.FaceReviewSchema)
 def decide(said: dict[str, Any], review_id: str) -> FaceReview:
     """Approve or reject a held enrolment."""
     approve = said["decision"] == "approve"

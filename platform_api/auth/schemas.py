@@ -262,14 +262,14 @@ class EnrolmentSchema(Schema):
     photos = fields.List(fields.Nested(VerdictSchema), attribute="verdicts")
 
 
-class CandidateSchema(Schema):
+class LookalikeSchema(Schema):
     """A member whose face looks the same."""
 
     member_id = fields.String()
     score = fields.Float()
 
 
-class ReviewSchema(Schema):
+class FaceReviewSchema(Schema):
     """A held enrolment."""
 
     review_id = fields.String(attribute="id")
@@ -279,10 +279,10 @@ class ReviewSchema(Schema):
     decided_at = fields.AwareDateTime()
     decided_by = fields.String()
     note = fields.String()
-    candidates = fields.List(fields.Nested(CandidateSchema))
+    candidates = fields.List(fields.Nested(LookalikeSchema))
 
 
-class DecisionSchema(Strict):
+class FaceDecisionSchema(Strict):
     """POST /face-reviews/{id}/decision."""
 
     decision = fields.String(required=True, validate=validate.OneOf(("approve", "reject")))
@@ -308,4 +308,4 @@ def page_of(item: type[Schema], name: str) -> type[Schema]:
 MemberPage = page_of(MemberSchema, "MemberPage")
 SessionPage = page_of(SessionSchema, "SessionPage")
 ConsentPage = page_of(ConsentSchema, "ConsentPage")
-ReviewPage = page_of(ReviewSchema, "ReviewPage")
+ReviewPage = page_of(FaceReviewSchema, "ReviewPage")
