@@ -7,11 +7,12 @@ and reach the gate node by the change feed, sealed, like everybody's.
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from ml_bentos.face.synthetic import templates_of_nobody
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from ml_bentos.face import FaceModel
+from ml_bentos.face.population import Population
+from ml_bentos.face.synthetic import filler
 from platform_api.access import face_models, feed, gallery
 from platform_api.access.models import Enrolment, Member, Membership, TemplateRow, new_id
 from platform_api.core.database import unit_of_work
@@ -32,14 +33,14 @@ def fill(model: FaceModel, branch_id: str, wanted: int, tick: Callable[[int], No
 
 def _add(model: FaceModel, branch_id: str, there: int, count: int, tick: Callable[[int], None]) -> None:
     # The first `there` of the sequence are in the gallery already.
-    drawn = templates_of_nobody(there + count, model.version)[there:]
+    drawn = filler(Population.for_version(model.version), there + count)[there:]
     today = datetime.now(UTC).date()
     for start in range(0, count, _BATCH):
         batch = drawn[start : start + _BATCH]
         with unit_of_work("access") as session:
             face_models.ensure(session, model.version)
             members, memberships, templates = [], [], []
-            for vectors in batch:
+            for vector in batch:
                 member_id, template_id = new_id(), new_id()
                 members.append(Member(member_id=member_id, version=1))
                 memberships.append(
@@ -51,7 +52,7 @@ def _add(model: FaceModel, branch_id: str, there: int, count: int, tick: Callabl
                         branch_ids=[branch_id],
                     )
                 )
-                templates.append(gallery.Template(template_id, member_id, model.version, vectors))
+                templates.append(gallery.Template(template_id, member_id, model.version, vector[None]))
             session.add_all(members)
             session.flush()
             session.add_all(memberships)

@@ -173,7 +173,8 @@ class Demonstration:
         turned_away = {probe.photo for probe in found.impostors if probe.reason == "no_match"}
         rules = scenario.Rules(self.platform, self.branch_id, found, known, self._sync_edge)
         rules.passes(gates["measure"])
-        rules.passback(gates["passback"])
+        out_gate = self.place["gates"]["out"]
+        rules.passback(gates["passback"], Gate(self.edge, out_gate["gate_id"], out_gate["kiosk_key"]))
         rules.lockout(gates["lockout"], [path for path in strangers if path.name in turned_away])
         # Last, since these members stay shut out.
         rules.memberships(gates["measure"])

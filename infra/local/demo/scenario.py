@@ -77,7 +77,12 @@ class Rules:
     """Tries the rules with members that the gate has just let in, so that only the rule decides."""
 
     def __init__(
-        self, platform: Platform, branch_id: str, report: Report, known: list[Member], wait_for_edge: Callable[[], object]
+        self,
+        platform: Platform,
+        branch_id: str,
+        report: Report,
+        known: list[Member],
+        wait_for_edge: Callable[[], object],
     ) -> None:
         self.platform = platform
         self.branch_id = branch_id
@@ -125,11 +130,12 @@ class Rules:
         self._face(gate, member, f"{_MISSES}회 실패 후 회원 (member after {_MISSES} misses)", "lockout")
         self._qr(gate, self._pass(member), "잠금 중 QR (pass during lockout)", "granted_qr")
 
-    def passback(self, gate: Gate) -> None:
-        """Whoever is inside cannot come in again."""
+    def passback(self, gate: Gate, way_out: Gate) -> None:
+        """Whoever is inside cannot come in again, until they have left."""
         member = self.known[-2] if len(self.known) > 1 else self.known[-1]
-        self._face(gate, member, "입장 (entry)", "granted")
-        self._face(gate, member, "나가지 않고 재입장 (entry again, anti-passback)", "anti_passback")
+        self._face(gate, member, "안에 있는 회원의 입장 (entry while inside, anti-passback)", "anti_passback")
+        self._face(way_out, member, "퇴장 (exit)", "exit")
+        self._face(gate, member, "퇴장 후 입장 (entry after exit)", "granted")
 
     def _pass(self, member: Member) -> str:
         token, _ = self.platform.sign_in(member.account.email, member.account.password)
