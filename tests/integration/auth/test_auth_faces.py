@@ -191,9 +191,13 @@ def test_uploads_are_bounded(configure: Configure, new_member: NewMember, photo:
 
 
 def _png_header(width: int, height: int) -> bytes:
-    """A PNG that says it is so large."""
-    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    """The beginning of a PNG that says it is so large."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"x")
 
 
 def test_photos_never_touch_the_disk(new_member: NewMember, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
