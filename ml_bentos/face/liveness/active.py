@@ -82,7 +82,9 @@ class ActiveResult:
     measures: Mapping[str, float] = field(default_factory=dict)
 
 
-def new_challenge(rng: random.Random | None = None, now: datetime | None = None, limits: Limits = DEFAULT_LIMITS) -> Challenge:
+def new_challenge(
+    rng: random.Random | None = None, now: datetime | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Challenge:
     """A challenge to a random side. `rng`: for tests; by default the system's secure one. The id is always secure."""
     side: Side = (rng or secrets.SystemRandom()).choice(("left", "right"))
     issued = now or datetime.now(UTC)

@@ -68,12 +68,12 @@ def track(frames: Sequence[Landmarks]) -> Track:
             continue
         homography = cv2.getPerspectiveTransform(points[_QUAD], FRONTAL[_QUAD])
         nose = cv2.perspectiveTransform(points[2].reshape(1, 1, 2), homography)[0, 0] - FRONTAL[2]
-        yaw = np.degrees(np.arctan2(float(nose[0]), NOSE_DEPTH))
+        yaw = float(np.degrees(np.arctan2(float(nose[0]), NOSE_DEPTH)))
         if not np.isfinite(yaw):
             continue
         eyes, mouth = points[1] - points[0], points[4] - points[3]
         down = (points[3] + points[4] - points[0] - points[1]) / 2
-        aspect = (np.linalg.norm(eyes) + np.linalg.norm(mouth)) / 2 / np.linalg.norm(down)
+        aspect = float((np.linalg.norm(eyes) + np.linalg.norm(mouth)) / 2 / np.linalg.norm(down))
         rows.append((yaw, aspect, *points[_QUAD].mean(0), area**0.5))
         used.append(index)
     table = np.array(rows, np.float64).reshape(-1, 5)
@@ -94,4 +94,4 @@ def _quadrangle_area(quad: Series) -> float | None:
 def median3(values: Series) -> Series:
     """Running median of three (ends repeated): one bad frame leaves no mark. float [n] -> float [n]."""
     padded = np.concatenate([values[:1], values, values[-1:]])
-    return np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
+    return np.asarray(np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0))

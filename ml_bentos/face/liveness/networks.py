@@ -37,10 +37,20 @@ class Architecture:
 
 
 MINIFASNET_V2 = Architecture(
-    "MiniFASNetV2", 2.7, conv_3=(13, 13, 13, 13), conv_4=(231, 52, 26, 77, 26, 26), conv_5=(26, 26), squeeze_excitation=False
+    "MiniFASNetV2",
+    2.7,
+    conv_3=(13, 13, 13, 13),
+    conv_4=(231, 52, 26, 77, 26, 26),
+    conv_5=(26, 26),
+    squeeze_excitation=False,
 )
 MINIFASNET_V1SE = Architecture(
-    "MiniFASNetV1SE", 4.0, conv_3=(13, 26, 13, 52), conv_4=(154, 52, 26, 52, 26, 26), conv_5=(26, 26), squeeze_excitation=True
+    "MiniFASNetV1SE",
+    4.0,
+    conv_3=(13, 26, 13, 52),
+    conv_4=(154, 52, 26, 52, 26, 26),
+    conv_5=(26, 26),
+    squeeze_excitation=True,
 )
 ARCHITECTURES = (MINIFASNET_V2, MINIFASNET_V1SE)
 
@@ -49,7 +59,14 @@ class ConvBlock(nn.Module):
     """Convolution without bias, batch norm, and (unless `linear`) a PReLU for each channel."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, padding: int = 0, groups: int = 1, linear: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        linear: bool = False,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
@@ -58,7 +75,9 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.bn(self.conv(x))
-        return x if self.prelu is None else self.prelu(x)
+        if self.prelu is not None:
+            x = self.prelu(x)
+        return x
 
 
 class SqueezeExcitation(nn.Module):
@@ -81,7 +100,13 @@ class DepthWise(nn.Module):
     """Inverted bottleneck: 1x1 expansion, 3x3 depthwise, 1x1 linear projection; with a shortcut when `residual`."""
 
     def __init__(
-        self, inputs: int, width: int, outputs: int, stride: int, residual: bool = False, squeeze_excitation: bool = False
+        self,
+        inputs: int,
+        width: int,
+        outputs: int,
+        stride: int,
+        residual: bool = False,
+        squeeze_excitation: bool = False,
     ) -> None:
         super().__init__()
         self.conv = ConvBlock(inputs, width)
@@ -91,7 +116,7 @@ class DepthWise(nn.Module):
         self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.project(self.conv_dw(self.conv(x)))
+        y: Tensor = self.project(self.conv_dw(self.conv(x)))
         if self.se_module is not None:
             y = self.se_module(y)
         return x + y if self.residual else y
@@ -105,13 +130,16 @@ class Residual(nn.Module):
         last = len(widths) - 1
         self.model = nn.Sequential(
             *(
-                DepthWise(channels, width, channels, 1, residual=True, squeeze_excitation=squeeze_excitation and i == last)
+                DepthWise(
+                    channels, width, channels, 1, residual=True, squeeze_excitation=squeeze_excitation and i == last
+                )
                 for i, width in enumerate(widths)
             )
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)
+        y: Tensor = self.model(x)
+        return y
 
 
 class MiniFASNet(nn.Module):
@@ -129,7 +157,8 @@ class MiniFASNet(nn.Module):
         self.conv_45 = DepthWise(128, 308, 128, 2)
         self.conv_5 = Residual(128, architecture.conv_5, se)
         self.conv_6_sep = ConvBlock(128, 512)
-        self.conv_6_dw = ConvBlock(512, 512, 5, groups=512, linear=True)  # 5 x 5 = what is left of 80 px after four strides
+        # 5 x 5 px are left of 80 x 80 after four strides
+        self.conv_6_dw = ConvBlock(512, 512, 5, groups=512, linear=True)
         self.linear = nn.Linear(512, 128, bias=False)
         self.bn = nn.BatchNorm1d(128)
         self.prob = nn.Linear(128, CLASSES, bias=False)
@@ -139,4 +168,5 @@ class MiniFASNet(nn.Module):
         x = self.conv_34(self.conv_3(x))
         x = self.conv_45(self.conv_4(x))
         x = self.conv_6_dw(self.conv_6_sep(self.conv_5(x)))
-        return self.prob(self.bn(self.linear(x.flatten(1))))
+        logits: Tensor = self.prob(self.bn(self.linear(x.flatten(1))))
+        return logits

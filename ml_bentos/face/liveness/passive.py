@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from ml_bentos.face.liveness.crop import Bgr, crop
 from ml_bentos.face.liveness.networks import INPUT_SIZE, REAL_CLASS, Architecture, MiniFASNet
@@ -63,12 +63,16 @@ def load(models_dir: Path | str | os.PathLike[str]) -> PassiveLiveness | None:
     return None if networks is None else PassiveLiveness(networks)
 
 
-def _compile(network: MiniFASNet) -> nn.Module:
+def _compile(network: MiniFASNet) -> Callable[[torch.Tensor], torch.Tensor]:
     """Traces and freezes (folds the batch norms), channels-last: 2.3 ms instead of 5.4 ms a call on one core."""
     example = torch.zeros(1, 3, INPUT_SIZE, INPUT_SIZE).to(memory_format=torch.channels_last)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        frozen = torch.jit.freeze(torch.jit.trace(network.to(memory_format=torch.channels_last), example))
+        for parameter in network.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        traced = torch.jit.trace(network, example)  # type: ignore[no-untyped-call]
+        frozen: Callable[[torch.Tensor], torch.Tensor] = torch.jit.freeze(traced)
         for _ in range(3):  # the first calls specialise the graph
             frozen(example)
     return frozen

@@ -127,7 +127,9 @@ def describe(policy: Policy, passive_available: bool) -> Message:
     if policy == "off":
         return Message("라이브니스 검사를 하지 않습니다 (설정: off).", "Liveness is off (as set).")
     if policy == "active":
-        return Message("라이브니스: 입장할 때마다 고개 돌리기를 확인합니다.", "Liveness: a turn of the head is asked of everyone.")
+        return Message(
+            "라이브니스: 입장할 때마다 고개 돌리기를 확인합니다.", "Liveness: a turn of the head is asked of everyone."
+        )
     if passive_available:
         if policy == "passive":
             return Message("라이브니스: 프레임마다 수동 검사를 합니다.", "Liveness: each frame is judged passively.")

@@ -129,9 +129,11 @@ def _tensors(name: str, data: bytes) -> dict[str, Tensor]:
     _refuse_inflation(name, data)
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a hostile or truncated file provokes in the unpickler is one thing to the operator
+    except Exception as error:  # whatever a hostile or truncated file provokes in the unpickler
         raise _unreadable(name) from error
-    if not isinstance(state, Mapping) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+    if not isinstance(state, Mapping):
+        raise _unknown(name)
+    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
         raise _unknown(name)
     return {key.removeprefix("module."): value for key, value in state.items()}
 
