@@ -120,6 +120,8 @@ class PostgresServer:
             _let_through(binaries() / "postgres")
         if self.initialised:
             return
+        if self.data_dir.exists() and any(self.data_dir.iterdir()):
+            raise PostgresError(f"{self.data_dir} holds something that is no database cluster: move it away")
         if not self.password_file.exists():
             self.password_file.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import psycopg2
 import requests
@@ -41,21 +42,25 @@ def problem_of(service: Service, state: State, held: Credentials, timeout_s: flo
 
 
 def wait(
-    service: Service, state: State, held: Credentials, pid: Callable[[], int], timeout_s: float = TIMEOUT_S
+    service: Service,
+    state: State,
+    held: Credentials,
+    pid: Callable[[], int],
+    given_up: Event,
+    timeout_s: float = TIMEOUT_S,
 ) -> float:
     """Seconds until the service is ready.
 
     `pid` gives its present process: one that ends again and again will not become ready by waiting. Raises NotReady
-    for that, and after `timeout_s`.
+    for that, after `timeout_s`, and when `given_up` is set because what it needs has failed.
     """
     began, seen = time.monotonic(), set[int]()
     while (why := problem_of(service, state, held)) is not None:
         seen |= {pid()} - {0}
         if len(seen) > MOST_STARTS:
             raise NotReady(service.name, f"{len(seen)}x ↻")
-        if time.monotonic() - began > timeout_s:
+        if given_up.wait(INTERVAL_S) or time.monotonic() - began > timeout_s:
             raise NotReady(service.name, why)
-        time.sleep(INTERVAL_S)
     return time.monotonic() - began
 
 

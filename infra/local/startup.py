@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
 
 from rich.markup import escape
 
@@ -109,8 +110,17 @@ class _Start:
     ) -> None:
         self.state, self.held, self.supervisor, self.shown, self.pool = state, held, supervisor, shown, pool
         self.services = {service.name: service for service in services(state, held)}
+        self.given_up = Event()
 
     def run(self) -> None:
+        try:
+            self._run()
+        except BaseException:
+            # Others that wait for what failed need not wait until they time out.
+            self.given_up.set()
+            raise
+
+    def _run(self) -> None:
         registered = "edge" in self.services
         database = self.pool.submit(self._database)
         waiting = {name: self._go(name) for name in ("card", "gate", "api", "gateway")}
@@ -134,7 +144,7 @@ class _Start:
 
     def _wait(self, name: str) -> None:
         with self.shown.step(name, *LABELS[name]):
-            readiness.wait(self.services[name], self.state, self.held, lambda: self.supervisor.pid(name))
+            readiness.wait(self.services[name], self.state, self.held, lambda: self.supervisor.pid(name), self.given_up)
 
     def _database(self) -> None:
         settings = {**environment.base(self.state), **environment.platform(self.state, self.held)}
