@@ -5,6 +5,7 @@ The branch domain will own the description; until its events come, operators and
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,8 @@ from platform_api.access.versions import check
 from platform_api.core import clock
 from platform_api.core.errors import Problem
 from platform_api.core.security import Principal, audit
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 
 
 def get(session: Session, branch_id: str, lock: bool = False) -> Branch:
@@ -44,6 +47,8 @@ def put(
         Problem: 403 not the caller's branch; 412 changed since; 422 hours or time zone wrong.
     """
     must_manage(who, branch_id)
+    if not _ID.fullmatch(branch_id):
+        raise Problem(422, "branch_id_invalid", "지점 ID는 영문, 숫자, . _ - 로 64자까지입니다.", "Not a branch id.")
     refuse_broken_rules(fields)
     branch = session.get(Branch, branch_id, with_for_update=True)
     created = branch is None

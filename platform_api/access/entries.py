@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import delete, or_, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from platform_api.access import feed, members
@@ -21,6 +22,7 @@ from platform_api.access.device_auth import Device
 from platform_api.access.events import announce
 from platform_api.access.models import Entry, Gate
 from platform_api.core import clock
+from platform_api.core.errors import Problem
 from platform_api.core.pagination import page
 from platform_api.core.security import Principal
 
@@ -131,7 +133,12 @@ def search(
         query = query.where(Entry.at >= since)
     if until is not None:
         query = query.where(Entry.at < until)
-    return page(session, query, [Entry.at, Entry.entry_id], cursor, limit)
+    try:
+        return page(session, query, [Entry.at, Entry.entry_id], cursor, limit)
+    except DataError as error:
+        raise Problem(
+            400, "bad_cursor", "cursor가 올바르지 않습니다.", "Not a cursor of ours; start again without it."
+        ) from error
 
 
 def forget(session: Session, keep: timedelta) -> int:
