@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from platform_api.auth import duplicates, face_reviews, faces, members, schemas
+from platform_api.auth import duplicates, face_reviews, faces, members
+from platform_api.auth import schemas_faces as schemas
 from platform_api.auth.access_rules import PEOPLE, member_or_me
 from platform_api.auth.models import FaceReview, FaceTemplate, is_id
 from platform_api.auth.uploads import enrolments, photo_upload, photos
