@@ -42,10 +42,13 @@ class Loop:
         """Whether `stop` was called."""
         return self._stop.is_set()
 
-    def stop(self, timeout: float = 5.0) -> None:
-        """End after the present step."""
+    def stop(self) -> None:
+        """Begin to end: there is no step after the present one."""
         self._stop.set()
         self._wake.set()
+
+    def join(self, timeout: float = 5.0) -> None:
+        """Wait for the end."""
         if self._thread is not None:
             self._thread.join(timeout)
 

@@ -15,6 +15,8 @@ from ml_bentos.face.images import ImageProblem, decode_image
 from ml_bentos.face.quality import Quality, assess
 
 Image = NDArray[np.uint8]
+# What a person can best act on comes first: a dark frame is blurred as well, but needs light.
+_ORDER = ("several_faces", "face_too_small", "too_dark", "too_bright", "turned_away", "blurred", "no_face")
 
 
 class BadFrame(Exception):
@@ -43,8 +45,8 @@ class Prepared:
 
     @property
     def reason(self) -> str:
-        """Why the frame will not do: the first of its reasons."""
-        return self.quality.reasons[0] if self.quality.reasons else "no_face"
+        """Why the frame will not do: of several reasons the one to act on first."""
+        return min(self.quality.reasons, key=_ORDER.index, default="no_face")
 
 
 def prepare(model: FaceModel, data: bytes, index: int, stages: Stages) -> Prepared:

@@ -106,6 +106,8 @@ class EdgeNode:
         """End the loops and close the databases; what is unsent is sent after the next start."""
         for loop in self._loops:
             loop.stop()
+        for loop in self._loops:
+            loop.join()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.strangers.seal_waiting()
         self.entries.close()

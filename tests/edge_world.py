@@ -492,7 +492,7 @@ def thresholds() -> dict[str, Any]:
     return Thresholds.for_model(load_model()).to_dict()
 
 
-# Fixtures; a test module takes them by `pytest_plugins = ["tests.edge_world"]`.
+# Fixtures; a conftest takes them by importing them.
 
 
 @pytest.fixture(scope="session")
