@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+MIB = 1024 * 1024
 INTERNAL = r"^/[^/]+/internal(/.*)?$"
 
 
@@ -39,6 +40,7 @@ class Route:
     Exactly one of `path` (whole) and `prefix` is set. `methods` empty: all. `public`: no access token is asked for
     here (the domain asks for what it needs itself). `rate`: name of a limit in Limits. `page`: HTML that loads its own
     scripts, so no Content-Security-Policy for data is put on it. `rewrite`: the whole path the domain sees instead.
+    `max_body_bytes`: where it is not the general limit.
     """
 
     domain: str
@@ -50,6 +52,7 @@ class Route:
     timeout_s: float = 15.0
     page: bool = False
     rewrite: str | None = None
+    max_body_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.prefix is None):
@@ -63,7 +66,7 @@ class Limits:
     general: Rate = Rate(50, 100)
     # Passwords, cards and new accounts: an attacker needs many tries, a person few. Domains lock out by account as well.
     sensitive: Rate = Rate(2, 20)
-    max_body_bytes: int = 32 * 1024 * 1024
+    max_body_bytes: int = MIB
     max_connections: int = 10_000
     clients_remembered: int = 20_000
 
@@ -110,6 +113,8 @@ class Gateway:
 
 
 UPLOAD_S = 60.0
+# Five photographs of 8 MiB and the form around them, as the domains allow.
+PHOTOS_BYTES = 46 * MIB
 _AUTH = (
     Route("auth", path="/.well-known/jwks.json", methods=("GET",), public=True),
     Route("auth", path="/auth/v1/jwks.json", methods=("GET",), public=True),
@@ -119,11 +124,11 @@ _AUTH = (
     Route("auth", path="/auth/v1/tokens/revoke", methods=("POST",), public=True),
     # Services ask inside; from outside only those of partners do.
     Route("auth", path="/auth/v1/service-tokens", methods=("POST",), public=True, rate="sensitive"),
-    Route("auth", prefix="/auth/v1/", timeout_s=UPLOAD_S),
+    Route("auth", prefix="/auth/v1/", timeout_s=UPLOAD_S, max_body_bytes=PHOTOS_BYTES),
 )
 _ACCESS = (
     # Gate nodes sign with their own keys, which only access knows.
-    Route("access", prefix="/access/v1/edge/", public=True, timeout_s=UPLOAD_S),
+    Route("access", prefix="/access/v1/edge/", public=True, timeout_s=UPLOAD_S, max_body_bytes=8 * MIB),
     Route("access", prefix="/access/v1/"),
 )
 _DOMAINS = {"auth": _AUTH, "access": _ACCESS}

@@ -7,6 +7,7 @@ from infra.gateway.description import Gateway, Rate
 Json = dict[str, Any]
 _TYPE = "type.googleapis.com/envoy.extensions.filters.http"
 RATE_FILTER = "envoy.filters.http.local_ratelimit"
+BUFFER_FILTER = "envoy.filters.http.buffer"
 TOKEN_FILTER = "envoy.filters.http.jwt_authn"  # noqa: S105 (the name of a filter)
 PROVIDER = "smartfit"
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -20,7 +21,7 @@ def http_filters(gateway: Gateway) -> list[Json]:
         {"name": TOKEN_FILTER, "typed_config": _tokens(gateway)},
         # Takes a request in whole before a domain sees it: a slow client holds no worker of a domain.
         {
-            "name": "envoy.filters.http.buffer",
+            "name": BUFFER_FILTER,
             "typed_config": {
                 "@type": f"{_TYPE}.buffer.v3.Buffer",
                 "max_request_bytes": gateway.limits.max_body_bytes,

@@ -3,9 +3,10 @@
 from typing import Any
 
 from infra.gateway.description import INTERNAL, Gateway, Route
-from infra.gateway.filters import DATA_POLICY, RATE_FILTER, TOKEN_FILTER, header, rate_limit
+from infra.gateway.filters import BUFFER_FILTER, DATA_POLICY, RATE_FILTER, TOKEN_FILTER, header, rate_limit
 
 Json = dict[str, Any]
+_BUFFER_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
 _JWT_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig"
 
 
@@ -55,6 +56,8 @@ def _route(route: Route, gateway: Gateway) -> Json:
         settings = {TOKEN_FILTER: {"@type": _JWT_ROUTE, "disabled": True}}
     if route.rate != "general":
         settings[RATE_FILTER] = rate_limit(route.rate, getattr(gateway.limits, route.rate), gateway)
+    if route.max_body_bytes is not None:
+        settings[BUFFER_FILTER] = {"@type": _BUFFER_ROUTE, "buffer": {"max_request_bytes": route.max_body_bytes}}
     rendered: Json = {"match": match, "route": action, "typed_per_filter_config": settings}
     if not route.page:
         rendered["response_headers_to_add"] = [header("content-security-policy", DATA_POLICY, "ADD_IF_ABSENT")]

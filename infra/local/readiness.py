@@ -37,7 +37,9 @@ def problem_of(service: Service, state: State, held: Credentials, timeout_s: flo
         return None if answer.ok else f"HTTP {answer.status_code} {answer.text[:200].strip()}"
     except FileNotFoundError as error:
         return f"{error.filename}: missing"
-    except (OSError, psycopg2.Error) as error:
+    except psycopg2.Error as error:
+        return str(error).strip().partition("\n")[0][:300] or type(error).__name__
+    except OSError as error:
         return type(error).__name__
 
 

@@ -9,7 +9,7 @@ from infra.local.supervisor import Supervisor
 from platform_api.core.encryption import KeyRing
 from platform_api.core.security import keys as token_keys
 
-READERS_OF_THE_RING = ("api", "worker")
+READERS_OF_THE_RINGS = ("api", "worker", "edge")
 
 
 def rotate_jwt(state: State) -> str:
@@ -21,11 +21,15 @@ def rotate_jwt(state: State) -> str:
 
 
 def rotate_keyring(state: State) -> str:
-    """A new key-encryption key for faces at rest; returns its id. Services that hold the ring are started anew."""
+    """A new key-encryption key for faces at rest, at the centre and on the gate node; returns the centre's key id.
+
+    Services that hold a ring are started anew.
+    """
     held = Credentials(state.secrets)
-    ring = KeyRing.from_file(held.keyring).rotated()
-    ring.to_file(held.keyring)
+    for file in (held.edge_keyring, held.keyring):
+        ring = KeyRing.from_file(file).rotated()
+        ring.to_file(file)
     supervisor = Supervisor(state)
     if supervisor.running():
-        supervisor.restart(*READERS_OF_THE_RING)
+        supervisor.restart(*(name for name in READERS_OF_THE_RINGS if name in supervisor.processes()))
     return ring.current

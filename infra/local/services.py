@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.gateway import envoy
-from infra.gateway.description import Address, Gateway, Limits, Rate, Tls, routes_of
+from infra.gateway.description import Address, Gateway, Jwt, Limits, Rate, Tls, routes_of
 from infra.local import environment
 from infra.local.credentials import Credentials
 from infra.local.postgres import PostgresServer
@@ -71,6 +71,7 @@ def gateway(state: State) -> Gateway:
         listen=tuple(Address(host, ports["gateway"]) for host in dict.fromkeys(listen)),
         clusters={**dict.fromkeys(environment.DOMAINS, api), "platform": api},
         tls=Tls(state.tls / "gateway.pem", state.tls / "gateway.key", hsts_seconds=300),
+        jwt=Jwt(refresh_s=5),
         admin=Address("127.0.0.1", ports["envoy-admin"]),
         limits=Limits(general=Rate(1000, 2000), sensitive=Rate(200, 400)),
         routes=routes_of(environment.DOMAINS),
@@ -109,4 +110,11 @@ def _edge(state: State, held: Credentials) -> Service:
         hosts = [listen] if listen in ("0.0.0.0", "::") else [*hosts, listen]  # noqa: S104
     binds = [part for host in hosts for part in ("--bind", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")]
     command = [sys.executable, "-m", "gunicorn", "-c", str(configuration), *binds, "access_edge.app:create_app()"]
-    return Service("edge", command, f"{environment.edge_url(state)}/readyz", environment.edge(state, held, edge_id))
+    # Longer than its own grace for requests in flight.
+    return Service(
+        "edge",
+        command,
+        f"{environment.edge_url(state)}/readyz",
+        environment.edge(state, held, edge_id),
+        stop_wait_s=20,
+    )

@@ -118,6 +118,25 @@ def test_no_secret_is_readable_by_others_or_shown_in_a_command_line(state: State
         assert path.stat().st_mode & 0o077 == 0, path
 
 
+def test_new_keys_and_what_the_old_ones_made_goes_on_working(state: State, session: requests.Session) -> None:
+    old = _operator(state, session)
+    done = _smartfit(state, "keys", "rotate", "jwt")
+    assert done.returncode == 0, done.stdout + done.stderr
+    branches = environment.gateway_url(state) + "/access/v1/branches"
+    new = _operator(state, session)
+    assert [session.get(branches, headers=headers, timeout=20).status_code for headers in (old, new)] == [200, 200]
+    rings = [Credentials(state.secrets).keyring, Credentials(state.secrets).edge_keyring]
+    before = [json.loads(file.read_text()) for file in rings]
+    done = _smartfit(state, "keys", "rotate", "keyring")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for file, ring in zip(rings, before, strict=True):
+        after = json.loads(file.read_text())
+        assert after["current"] != ring["current"]
+        assert after["keys"].items() > ring["keys"].items()
+    done = _smartfit(state, "up")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("service", ["postgres", "api", "worker", "gateway", "edge", "gate"])
 def test_killed_process_comes_back_and_the_platform_with_it(
     state: State, session: requests.Session, service: str
@@ -153,15 +172,25 @@ def test_down_leaves_no_process_even_when_the_supervisor_was_killed(state: State
             assert probe.connect_ex(("127.0.0.1", port)) != 0, port
 
 
-def test_second_start_keeps_what_was_there(state: State, session: requests.Session) -> None:
+def test_second_start_keeps_what_was_there_and_ctrl_c_stops_it(state: State, session: requests.Session) -> None:
     held = Credentials(state.secrets)
     before = held.provision.read_bytes()
-    done = _smartfit(state, "up")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert held.provision.read_bytes() == before
-    branches = session.get(
-        environment.gateway_url(state) + "/access/v1/branches", headers=_operator(state, session), timeout=20
-    )
-    assert "local" in branches.text
-    assert _smartfit(state, "down").returncode == 0
+    command = [sys.executable, "-c", "from infra.local.cli import main; main()", "up", "--foreground"]
+    process = subprocess.Popen([*command, "--state", str(state.folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        shown = ""
+        while environment.edge_url(state) not in shown:
+            line = process.stdout.readline()
+            assert line, shown
+            shown += line
+        assert held.provision.read_bytes() == before
+        branches = session.get(
+            environment.gateway_url(state) + "/access/v1/branches", headers=_operator(state, session), timeout=20
+        )
+        assert "local" in branches.text
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=90)
+    assert process.returncode == 0
     assert Supervisor(state).leftovers() == []

@@ -245,10 +245,14 @@ def test_an_error_of_a_domain_is_passed_on_untouched(running: Running) -> None:
 
 
 def test_too_large_a_body(running: Running) -> None:
-    answer = running.session.post(
-        running.url + "/access/v1/edge/entries", data=b"x" * (1024 * 1024 + 1), headers=running.token()
-    )
-    _assert_problem(answer, 413, "too_large")
+    def send(path: str, size: int) -> requests.Response:
+        return running.session.post(running.url + path, data=b"x" * size, headers=running.token())
+
+    mib = 1024 * 1024
+    _assert_problem(send("/access/v1/memberships", mib + 1), 413, "too_large")
+    _assert_problem(send("/access/v1/edge/strangers", 8 * mib + 1), 413, "too_large")
+    # Five photographs pass.
+    assert send("/auth/v1/members/me/face", 40 * mib).status_code == 200
 
 
 def test_passwords_cannot_be_tried_quickly(running: Running) -> None:
