@@ -49,8 +49,9 @@ def main() -> None:
     configure_tracing("smartfit-worker")
     domains = chosen_domains()
     for domain in installed_domains():
-        if importlib.util.find_spec(f"platform_api.{domain}.events"):
-            importlib.import_module(f"platform_api.{domain}.events")
+        for name in ("events", "jobs"):
+            if importlib.util.find_spec(f"platform_api.{domain}.{name}"):
+                importlib.import_module(f"platform_api.{domain}.{name}")
     worker = Worker(domains, _bus(settings))
     worker.start()
 
@@ -61,8 +62,8 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
 
     stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     log.info("started", domains=domains)
     stop.wait()
     worker.stop()

@@ -1,4 +1,4 @@
-"""Threads that move events: a relay for each outbox and a consumer for each inbox, woken by NOTIFY.
+"""Threads that move events and do the domains' periodic jobs: a relay for each outbox and a consumer for each inbox, woken by NOTIFY.
 
 A notification may be missed (connection lost), so each also looks every POLL seconds. A loop that meets an error
 (database away) waits with jittered backoff and goes on; SIGTERM lets the present batch finish.
@@ -21,6 +21,7 @@ from platform_api.core.events.bus import Bus
 from platform_api.core.events.inbox import handle_next
 from platform_api.core.events.registry import all_subscribers
 from platform_api.core.events.relay import forget_old, measure, relay_batch
+from platform_api.core.jobs import jobs_of, run_jobs
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +72,8 @@ class Worker:
         for domain in self.domains:
             self._thread(f"relay-{domain}", domain, outbox.CHANNEL, functools.partial(self._relay, domain))
             self._thread_plain(f"housekeeping-{domain}", functools.partial(self._housekeeping, domain))
+            if jobs_of(domain):
+                self._thread_plain(f"jobs-{domain}", functools.partial(run_jobs, domain, self.stopping))
         if self.consume:
             for domain in set(all_subscribers()) & set(self.domains):
                 self._thread(f"inbox-{domain}", domain, inbox.CHANNEL, functools.partial(self._consume, domain))

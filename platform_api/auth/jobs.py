@@ -1,0 +1,13 @@
+"""What this domain does again and again."""
+
+from datetime import timedelta
+
+from platform_api.auth.objects import sweep
+from platform_api.core.jobs import every
+
+
+@every("auth", timedelta(hours=1))
+def sweep_objects() -> None:
+    """Delete the objects a crash or a silent store left behind."""
+    while sweep():
+        pass
