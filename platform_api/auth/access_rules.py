@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from platform_api.auth.members import etag
 from platform_api.auth.models import Member
+from platform_api.core.schemas import etag
 from platform_api.core.security import principal, same_member
-
-PEOPLE = ("customer", "helper", "branch_manager", "operator")
 
 
 def member_or_me(member_id: str) -> str:
@@ -22,4 +20,4 @@ def member_or_me(member_id: str) -> str:
 
 def tagged(member: Member) -> tuple[Member, int, dict[str, str]]:
     """A member as an answer with its ETag."""
-    return member, 200, {"ETag": etag(member), "Cache-Control": "no-store"}
+    return member, 200, {"ETag": etag(member.version), "Cache-Control": "no-store"}

@@ -17,11 +17,12 @@ from sqlalchemy.orm import Session
 
 from platform_api.auth import events
 from platform_api.auth.members import email_key
-from platform_api.auth.models import Member, ServiceClient, new_id
+from platform_api.auth.models import Member, ServiceClient
 from platform_api.auth.passwords import check_password, hash_password, verify_password
 from platform_api.core.clock import now
 from platform_api.core.database import unit_of_work
 from platform_api.core.errors import Problem
+from platform_api.core.models import new_id
 from platform_api.core.security.audit import record
 from platform_api.core.settings import Settings, SettingsError, load, required
 from platform_api.core.telemetry import configure_logging

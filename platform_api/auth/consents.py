@@ -10,9 +10,10 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from platform_api.auth.members import lock
-from platform_api.auth.models import FACE_CONSENT, Consent, new_id
+from platform_api.auth.models import FACE_CONSENT, Consent
 from platform_api.auth.withdrawal import withdraw
 from platform_api.core.errors import Problem
+from platform_api.core.models import new_id
 from platform_api.core.pagination import page
 from platform_api.core.security.audit import record
 

@@ -22,13 +22,13 @@ from platform_api.auth.models import (
     FaceReviewCandidate,
     FaceTemplate,
     Member,
-    new_id,
 )
 from platform_api.auth.photos import Examined, Verdict, examine
 from platform_api.auth.settings import settings
 from platform_api.auth.withdrawal import delete_templates, withdraw
 from platform_api.core.clock import now
 from platform_api.core.errors import Problem
+from platform_api.core.models import new_id
 from platform_api.core.security.audit import record
 
 log = structlog.get_logger(__name__)

@@ -14,9 +14,10 @@ from uuid_utils import uuid4
 
 from platform_api.auth import events, sessions, vault
 from platform_api.auth.card import Card, verify_card
-from platform_api.auth.models import CardIdentity, Member, is_id, new_id
+from platform_api.auth.models import CardIdentity, Member, is_id
 from platform_api.auth.passwords import check_password, hash_password, verify_password
 from platform_api.core.errors import Problem
+from platform_api.core.models import new_id
 from platform_api.core.pagination import page
 from platform_api.core.security.audit import record
 
@@ -101,23 +102,6 @@ def find(session: Session, email: str | None, cursor: str | None, limit: int) ->
     if email:
         query = query.where(Member.email_key == email_key(email))
     return page(session, query, [Member.id], cursor, limit)
-
-
-def etag(member: Member) -> str:
-    """Strong entity tag of the member as it stands."""
-    return f'"{member.version}"'
-
-
-def check_match(member: Member, if_match: str | None) -> None:
-    """Refuse a change made on an old reading (RFC 9110 section 13.1.1).
-
-    Raises:
-        Problem: 428 without If-Match, 412 where it does not fit.
-    """
-    if not if_match:
-        raise Problem(428)
-    if if_match.strip() != "*" and etag(member) not in (tag.strip() for tag in if_match.split(",")):
-        raise Problem(412)
 
 
 def change_profile(session: Session, member: Member, changes: dict[str, Any], actor: str) -> Member:

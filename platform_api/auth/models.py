@@ -10,12 +10,12 @@ import re
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, ForeignKey, Index, LargeBinary, MetaData, String, Text, Uuid, text
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy import ForeignKey, Index, MetaData, String, Text, Uuid, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-from uuid_utils import uuid7
 
 from platform_api.core.clock import now
+from platform_api.core.models import COLUMN_TYPES, NAMING, new_id
 
 ROLES = ("customer", "helper", "branch_manager", "operator")
 LANGUAGES = ("ko", "en")
@@ -31,28 +31,11 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def new_id() -> str:
-    """A UUIDv7 (RFC 9562): opaque, and in the order of creation."""
-    return str(uuid7())
-
-
 class Base(DeclarativeBase):
     """Declarative base of this domain alone: its metadata never meets another domain's."""
 
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads it from the class)
-        str: Text,
-        datetime: DateTime(timezone=True),
-        bytes: LargeBinary,
-        dict[str, Any]: JSONB,
-    }
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = COLUMN_TYPES
 
 
 def _member_key(**options: Any) -> Any:

@@ -21,13 +21,15 @@ from platform_api.auth import (
     vault,
 )
 from platform_api.auth import export as export_module
-from platform_api.auth.access_rules import PEOPLE, member_or_me, tagged
+from platform_api.auth.access_rules import member_or_me, tagged
 from platform_api.auth.addresses import caller_address
 from platform_api.auth.models import Member
 from platform_api.auth.settings import settings
 from platform_api.auth.throttle import count_registration
-from platform_api.auth.uploads import enrolments, small_body
+from platform_api.auth.turnstile import enrolments
+from platform_api.core.schemas import PEOPLE, PageQuery, check_match
 from platform_api.core.security import principal, require
+from platform_api.core.uploads import small_body
 from platform_api.core.web import blueprint, current_session, transaction
 
 P = ParamSpec("P")
@@ -103,7 +105,7 @@ def show(member_id: str) -> tuple[Member, int, dict[str, str]]:
 def change(changes: dict[str, Any], member_id: str) -> tuple[Member, int, dict[str, str]]:
     """Change a profile; needs If-Match."""
     member = members.lock(current_session(), member_or_me(member_id))
-    members.check_match(member, request.headers.get("If-Match"))
+    check_match(request.headers.get("If-Match"), member.version, required=True)
     return tagged(members.change_profile(current_session(), member, changes, principal().id))
 
 
@@ -166,7 +168,7 @@ def set_status(wanted: dict[str, str], member_id: str) -> tuple[Member, int, dic
 @blp.get("/members/<member_id>/consents")
 @require(*PEOPLE)
 @transaction("auth")
-@blp.arguments(schemas.PageQuery, location="query")
+@blp.arguments(PageQuery, location="query")
 @blp.response(200, schemas.ConsentPage)
 def list_consents(query: dict[str, Any], member_id: str) -> dict[str, Any]:
     """All that the member agreed to or refused, newest first."""

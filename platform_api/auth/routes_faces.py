@@ -7,11 +7,14 @@ from typing import Any
 
 from platform_api.auth import duplicates, face_reviews, faces, members
 from platform_api.auth import schemas_faces as schemas
-from platform_api.auth.access_rules import PEOPLE, member_or_me
+from platform_api.auth.access_rules import member_or_me
 from platform_api.auth.models import FaceReview, FaceTemplate, is_id
-from platform_api.auth.uploads import enrolments, photo_upload, photos
+from platform_api.auth.settings import settings
+from platform_api.auth.turnstile import enrolments
 from platform_api.core.errors import Problem
+from platform_api.core.schemas import PEOPLE
 from platform_api.core.security import principal, require
+from platform_api.core.uploads import in_memory_upload, uploaded
 from platform_api.core.web import blueprint, current_session, transaction
 
 blp = blueprint("auth-faces", "/auth/v1", "Faces: enrolment, withdrawal, review")
@@ -27,14 +30,14 @@ PHOTOS = {
 @blp.post("/members/<member_id>/face")
 @require(*PEOPLE)
 @enrolments
-@photo_upload
+@in_memory_upload(lambda: settings().face_request_max_bytes)
 @transaction("auth", idempotent=True)
 @blp.response(201, schemas.EnrolmentSchema)
 @blp.alt_response(202, schema=schemas.EnrolmentSchema, description="Held until an operator has looked at it.")
 @blp.doc(requestBody={"required": True, "content": {"multipart/form-data": {"schema": PHOTOS}}})
 def enrol(member_id: str) -> tuple[faces.Enrolment, int]:
     """Enrol a face from one to five photos (multipart parts `photos`)."""
-    done = faces.enrol(current_session(), member_or_me(member_id), photos(), principal().id)
+    done = faces.enrol(current_session(), member_or_me(member_id), uploaded("photos"), principal().id)
     return done, 201 if done.status == "enrolled" else 202
 
 

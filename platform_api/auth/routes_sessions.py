@@ -7,8 +7,9 @@ from typing import Any
 from flask import Response, jsonify, request
 
 from platform_api.auth import members, schemas, sessions
-from platform_api.auth.access_rules import PEOPLE, member_or_me
+from platform_api.auth.access_rules import member_or_me
 from platform_api.auth.addresses import caller_address
+from platform_api.core.schemas import PEOPLE, PageQuery
 from platform_api.core.security import principal, require
 from platform_api.core.security.tokens import key_set
 from platform_api.core.web import blueprint, current_session, transaction
@@ -62,7 +63,7 @@ def service_login(said: dict[str, str]) -> tuple[sessions.Tokens, int, dict[str,
 @blp.get("/members/<member_id>/sessions")
 @require(*PEOPLE)
 @transaction("auth")
-@blp.arguments(schemas.PageQuery, location="query")
+@blp.arguments(PageQuery, location="query")
 @blp.response(200, schemas.SessionPage)
 def list_sessions(query: dict[str, Any], member_id: str) -> dict[str, Any]:
     """Where the member is signed in, newest first."""

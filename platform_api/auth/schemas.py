@@ -6,27 +6,20 @@ import re
 from datetime import date
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates, validates_schema
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates, validates_schema
 
 from platform_api.auth.card import Card, luhn_valid
 from platform_api.auth.members import Registration
 from platform_api.auth.models import CONSENT_KINDS, LANGUAGES, ROLES
 from platform_api.auth.passwords import MAX_LENGTH
 from platform_api.core.clock import now
-from platform_api.core.pagination import MAX_LIMIT
+from platform_api.core.schemas import PageQuery, Strict, page_of
 
 _PHONE = validate.Regexp(r"^\+?[0-9](?:[ -]?[0-9]){6,18}$", error="Not a phone number.")
 _EXPIRY = validate.Regexp(r"^(0[1-9]|1[0-2])/[0-9]{2}$", error="Write it as MM/YY.")
 _BRANCH = validate.Regexp(r"^[A-Za-z0-9_.:-]{1,64}$", error="Not a branch id.")
 _EMAIL = [validate.Length(max=254), validate.Email()]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-class Strict(Schema):
-    """A request: what is not named here is refused."""
-
-    class Meta:
-        unknown = RAISE
 
 
 class Name(fields.String):
@@ -180,13 +173,6 @@ class TokensSchema(ServiceTokenSchema):
     member_id = fields.String()
 
 
-class PageQuery(Strict):
-    """Which page of a list."""
-
-    cursor = fields.String(load_default=None, validate=validate.Length(max=500))
-    limit = fields.Integer(load_default=50, validate=validate.Range(1, MAX_LIMIT))
-
-
 class MemberQuery(PageQuery):
     """GET /members."""
 
@@ -222,12 +208,6 @@ class ConsentSchema(Schema):
     text_version = fields.String()
     actor = fields.String()
     at = fields.AwareDateTime()
-
-
-def page_of(item: type[Schema], name: str) -> type[Schema]:
-    """The schema of a page of items: {items, next_cursor}."""
-    page = {"items": fields.List(fields.Nested(item)), "next_cursor": fields.String(allow_none=True)}
-    return Schema.from_dict(page, name=name)  # type: ignore[arg-type]
 
 
 MemberPage = page_of(MemberSchema, "MemberPage")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from platform_api.auth.schemas import PageQuery, Strict, page_of
+from platform_api.core.schemas import PageQuery, Strict, page_of
 
 
 class ReviewQuery(PageQuery):

@@ -15,12 +15,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from platform_api.auth.models import LoginSession, Member, RefreshToken, ServiceClient, is_id, new_id
+from platform_api.auth.models import LoginSession, Member, RefreshToken, ServiceClient, is_id
 from platform_api.auth.passwords import hash_password, needs_rehash, verify_password
 from platform_api.auth.settings import settings
 from platform_api.auth.throttle import Attempt
 from platform_api.core.clock import now
 from platform_api.core.errors import Problem
+from platform_api.core.models import new_id
 from platform_api.core.pagination import page
 from platform_api.core.security.audit import record
 from platform_api.core.security.tokens import LIFE, issue_access_token
