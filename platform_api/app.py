@@ -4,8 +4,11 @@ import functools
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Any
 
 from flask import Flask
+from flask_swagger_ui import get_swaggerui_blueprint
 
 from platform_api.core.database import DOMAINS, ping
 from platform_api.core.errors import register_error_handlers
@@ -50,6 +53,34 @@ def create_app(domains: Iterable[str] | None = None) -> Flask:
     chosen = chosen_domains(domains)
     service = f"smartfit-{chosen[0]}" if len(chosen) == 1 else "smartfit-api"
     configure_logging(service, settings.log_level)
+    app = _bare_app()
+    register_error_handlers(app)
+    register_backend_errors(app)
+    instrument(app, service)
+    configure_tracing(service, app)
+    tokens.init_app(app)
+    checks: dict[str, Callable[[], None]] = {}
+    for routes in _mount(app, chosen)[1]:
+        if hasattr(routes, "init_app"):
+            routes.init_app(app)
+    for domain in chosen:
+        checks[f"{domain}.database"] = functools.partial(ping, domain)
+        checks[f"{domain}.migrations"] = functools.partial(_current, domain)
+    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", {"app_name": "Smart Fitness"}))
+    app.register_blueprint(health_blueprint(service, checks))
+    return app
+
+
+def openapi_document(domains: Iterable[str] | None = None) -> dict[str, Any]:
+    """The OpenAPI document of `domains` (all where left out); needs no settings and no database."""
+    app = _bare_app()
+    api, _ = _mount(app, list(domains) if domains is not None else installed_domains())
+    with app.app_context():
+        document: dict[str, Any] = api.spec.to_dict()
+    return document
+
+
+def _bare_app() -> Flask:
     app = Flask("platform_api")
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.config.update(
@@ -62,31 +93,18 @@ def create_app(domains: Iterable[str] | None = None) -> Flask:
         OPENAPI_URL_PREFIX="/",
         OPENAPI_JSON_PATH="openapi.json",
     )
-    register_error_handlers(app)
-    register_backend_errors(app)
-    instrument(app, service)
-    configure_tracing(service, app)
-    tokens.init_app(app)
-    api = Api(
-        app,
-        spec_kwargs={
-            "security": [{"bearer": []}],
-            "components": {
-                "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
-            },
-        },
-    )
-    checks: dict[str, Callable[[], None]] = {}
-    for domain in chosen:
-        routes = importlib.import_module(f"platform_api.{domain}.routes")
+    return app
+
+
+def _mount(app: Flask, domains: list[str]) -> tuple[Api, list[ModuleType]]:
+    bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    spec = {"security": [{"bearer": []}], "components": {"securitySchemes": {"bearer": bearer}}}
+    api = Api(app, spec_kwargs=spec)
+    modules = [importlib.import_module(f"platform_api.{domain}.routes") for domain in domains]
+    for routes in modules:
         for blueprint in routes.blueprints:
             api.register_blueprint(blueprint)
-        if hasattr(routes, "init_app"):
-            routes.init_app(app)
-        checks[f"{domain}.database"] = functools.partial(ping, domain)
-        checks[f"{domain}.migrations"] = functools.partial(_current, domain)
-    app.register_blueprint(health_blueprint(service, checks))
-    return app
+    return api, modules
 
 
 def _current(domain: str) -> None:

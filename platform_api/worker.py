@@ -33,6 +33,14 @@ class WorkerSettings(Settings):
     """One or more amqp:// URLs, comma-separated: the nodes of a cluster."""
 
 
+def import_handlers() -> None:
+    """Import what every installed domain registers: handlers of events and periodic jobs."""
+    for domain in installed_domains():
+        for name in ("events", "jobs"):
+            if importlib.util.find_spec(f"platform_api.{domain}.{name}"):
+                importlib.import_module(f"platform_api.{domain}.{name}")
+
+
 def _bus(settings: WorkerSettings) -> Bus:
     if settings.bus == "local":
         return LocalBus()
@@ -48,10 +56,7 @@ def main() -> None:
     configure_logging("smartfit-worker", settings.log_level)
     configure_tracing("smartfit-worker")
     domains = chosen_domains()
-    for domain in installed_domains():
-        for name in ("events", "jobs"):
-            if importlib.util.find_spec(f"platform_api.{domain}.{name}"):
-                importlib.import_module(f"platform_api.{domain}.{name}")
+    import_handlers()
     worker = Worker(domains, _bus(settings))
     worker.start()
 
