@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 
 from ml_bentos.face.alignment import Float32
-from ml_bentos.face.model import normalise
+from ml_bentos.face.vectors import normalise
 
 ROWS_SEARCHED = 64
 

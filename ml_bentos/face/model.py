@@ -6,16 +6,22 @@ Loaded once a process, under a lock; afterwards nothing in it changes, so any nu
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_bentos.face import backends
 from ml_bentos.face import weights as weights_module
 from ml_bentos.face.alignment import CROP_SIZE, Float32, Image, align
-from ml_bentos.face.backends import Backend, OnnxBackend
 from ml_bentos.face.detector import Detector, Face
 from ml_bentos.face.network import EMBEDDING_DIM
+from ml_bentos.face.population import Population
+from ml_bentos.face.vectors import normalise
+
+VIEWS = 2
 
 
 class FaceModel:
@@ -26,38 +32,46 @@ class FaceModel:
 
     dim = EMBEDDING_DIM
 
-    def __init__(self, version: str, detector: Detector, backend: Backend) -> None:
+    def __init__(
+        self, version: str, detector: Detector, backend: backends.Backend, mean: Float32 | None = None
+    ) -> None:
+        """mean: float32[128], the population's mean embedding, taken off every vector (None while it is measured)."""
         self.version = version
         self.detector = detector
         self.backend = backend
+        self._mean = np.zeros(self.dim, np.float32) if mean is None else mean
+        # The views of a face run side by side, each on one core: with more threads for each layer, they would wait for one
+        # another at every layer, for long when other processes want the cores.
+        self._pool = ThreadPoolExecutor(backends.cores(), thread_name_prefix="embed")
 
     def detect(self, bgr: Image) -> list[Face]:
         """The faces of uint8[h, w, 3] BGR, biggest first; boxes and landmarks in px of that image."""
         return self.detector.detect(bgr)
 
-    def crop(self, bgr: Image, face: Face) -> Image:
-        """The aligned crop uint8[112, 112, 3] BGR, by landmarks found again at a fixed scale."""
-        refined = self.detector.refine(bgr, face)
-        return align(bgr, refined.landmarks)
-
     def embed(self, bgr: Image, face: Face) -> Float32:
-        """float32[128], L2-normalised: the mean over the aligned crop and its mirror image."""
-        return np.asarray(self.embed_crops(self.crop(bgr, face)[None])[0])
+        """float32[128], L2-normalised: the mean over two views of the face, less the population's mean."""
+        return np.asarray(self.embed_views(self.views(bgr, face)[None])[0])
 
-    def embed_crops(self, crops: NDArray[np.uint8]) -> Float32:
-        """uint8[n, 112, 112, 3] BGR aligned crops -> float32[n, 128], L2-normalised, flip-averaged."""
-        count = len(crops)
-        rgb = np.empty((2 * count, 3, CROP_SIZE, CROP_SIZE), np.float32)
-        rgb[:count] = crops[..., ::-1].transpose(0, 3, 1, 2)
-        rgb[count:] = rgb[:count, :, :, ::-1]
-        raw = normalise(self.backend(rgb))
-        return normalise(np.asarray(raw[:count] + raw[count:]))
+    def views(self, bgr: Image, face: Face) -> Image:
+        """uint8[2, 112, 112, 3] BGR: the face aligned, and its mirror image aligned by landmarks found again.
 
+        Averaging a face with its mirror image is common; that each is aligned by its own landmarks averages their errors
+        as well, which gains more than the mirroring itself.
+        """
+        direct, mirrored = self.detector.refine(bgr, face)
+        return np.stack([align(bgr, direct), align(bgr, mirrored)[:, ::-1]])
 
-def normalise(vectors: Float32) -> Float32:
-    """Vectors float32[..., d] of length 1 along the last axis."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
+    def embed_views(self, views: NDArray[np.uint8]) -> Float32:
+        """uint8[n, v, 112, 112, 3] BGR views of n faces -> float32[n, 128], L2-normalised."""
+        count, each = views.shape[:2]
+        raw = normalise(self._run(views.reshape(count * each, *views.shape[2:])))
+        mean = normalise(np.asarray(raw.reshape(count, each, -1).sum(1), np.float32))
+        return normalise(mean - self._mean)
+
+    def _run(self, crops: NDArray[np.uint8]) -> Float32:
+        rgb = np.ascontiguousarray(crops[..., ::-1].transpose(0, 3, 1, 2), np.float32)
+        parts: Sequence[Float32] = list(self._pool.map(self.backend, np.split(rgb, len(rgb))))
+        return np.concatenate(parts)
 
 
 _loaded: dict[str, FaceModel] = {}
@@ -73,14 +87,19 @@ def load_model(version: str | None = None) -> FaceModel:
     with _lock:
         model = _loaded.get(weights.version)
         if model is None:
-            detector = Detector(weights_module.read(weights, weights.detector))
-            backend = OnnxBackend(weights_module.read(weights, weights.embedder))
-            model = FaceModel(weights.version, detector, backend)
-            model.detect(np.zeros((240, 320, 3), np.uint8))
-            model.embed_crops(np.zeros((1, CROP_SIZE, CROP_SIZE, 3), np.uint8))
+            model = assemble(weights, Population.for_version(weights.version).mean)
             _loaded[weights.version] = model
     return model
 
 
-# OpenCV's own pool would compete with the embedder's threads for the same cores; YuNet is too small to gain by it.
-cv2.setNumThreads(1)
+def assemble(weights: weights_module.WeightSet, mean: Float32 | None) -> FaceModel:
+    """A new model from a set of weights, warmed up; `mean` as for FaceModel."""
+    # OpenCV's own pool would compete for the same cores; YuNet is too small to gain by it.
+    cv2.setNumThreads(1)
+    detector = Detector(weights_module.read(weights, weights.detector))
+    backend = backends.fastest(weights_module.read(weights, weights.embedder))
+    model = FaceModel(weights.version, detector, backend, mean)
+    model.detect(np.zeros((240, 320, 3), np.uint8))
+    for _ in range(2):
+        model.embed_views(np.zeros((1, VIEWS, CROP_SIZE, CROP_SIZE, 3), np.uint8))
+    return model

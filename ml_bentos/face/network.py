@@ -49,9 +49,11 @@ class SFace(nn.Module):
         self.fc1 = nn.BatchNorm1d(EMBEDDING_DIM, eps=2e-5)
 
     def forward(self, rgb: Tensor) -> Tensor:
-        x = self.body((rgb - 127.5) * 0.0078125)
-        x = self.dropout(self.bn1(x)).flatten(1)
-        out: Tensor = self.fc1(self.pre_fc1(x))
+        return self.head(self.body((rgb - 127.5) * 0.0078125))
+
+    def head(self, features: Tensor) -> Tensor:
+        """float32[n, 1024, 7, 7], what the body makes of a crop -> float32[n, 128]."""
+        out: Tensor = self.fc1(self.pre_fc1(self.dropout(self.bn1(features)).flatten(1)))
         return out
 
 

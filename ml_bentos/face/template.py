@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ml_bentos.face.alignment import Float32
-from ml_bentos.face.model import normalise
+from ml_bentos.face.vectors import normalise
 
 if TYPE_CHECKING:
     from ml_bentos.face.thresholds import Thresholds

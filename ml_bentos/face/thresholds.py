@@ -7,20 +7,18 @@ measured tail of the impostor distribution.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ml_bentos.face.population import load_metadata
+
 if TYPE_CHECKING:
     from ml_bentos.face.model import FaceModel
-
-METADATA = Path(__file__).parent / "metadata"
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Thresholds:
     @classmethod
     def for_version(cls, version: str) -> Thresholds:
         """As `for_model`, by the version's name."""
-        return cls.from_dict(json.loads((METADATA / f"{version}.json").read_text("utf-8"))["thresholds"])
+        return cls.from_dict(load_metadata(version)["thresholds"])
 
     def accept(self, gallery_size: int, fpir: float = 0.003) -> float:
         """The lowest score that lets a face in, for `gallery_size` members and the wanted FPIR (0 < fpir < 1).

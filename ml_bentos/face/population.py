@@ -1,0 +1,65 @@
+"""What is known of faces in general under a model: the mean embedding and the covariance of templates.
+
+SFace's embeddings do not lie around the origin: their mean has a length of about 0.3, so any two faces look somewhat
+alike. Subtracting the mean before normalising takes that away (TPIR at FPIR 0.3 % rises, see the calibration table).
+Both are aggregates over more than a thousand people, measured by `calibration` and stored in the model's metadata.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+METADATA = Path(__file__).parent / "metadata"
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """mean: float32[d], of L2-normalised embeddings; covariance: float32[d, d], of centred, normalised templates;
+    spread: exponent of its spectrum at which synthetic templates have look-alikes as real ones do (>= 1)."""
+
+    mean: NDArray[np.float32]
+    covariance: NDArray[np.float32]
+    spread: float
+
+    @classmethod
+    def for_version(cls, version: str) -> Population:
+        """The population measured under a model version. Raises FileNotFoundError where there is none."""
+        return cls.from_dict(load_metadata(version)["population"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: little-endian float32 in base64, of the covariance the lower triangle by rows."""
+        lower = self.covariance[np.tril_indices(len(self.mean))]
+        return {"mean": _encode(self.mean), "covariance": _encode(lower), "spread": self.spread}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Population:
+        """The inverse of `to_dict`. Raises ValueError where the sizes do not fit."""
+        mean, lower = _decode(data["mean"]), _decode(data["covariance"])
+        size = len(mean)
+        if len(lower) != size * (size + 1) // 2:
+            raise ValueError("the covariance does not fit the mean")
+        covariance = np.zeros((size, size), np.float32)
+        covariance[np.tril_indices(size)] = lower
+        return cls(mean, covariance + np.tril(covariance, -1).T, float(data["spread"]))
+
+
+def load_metadata(version: str) -> dict[str, Any]:
+    """The JSON stored with a model version: thresholds, population, how and on what they were measured."""
+    data: dict[str, Any] = json.loads((METADATA / f"{version}.json").read_text("utf-8"))
+    return data
+
+
+def _encode(values: NDArray[np.float32]) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode("ascii")
+
+
+def _decode(text: str) -> NDArray[np.float32]:
+    return np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)

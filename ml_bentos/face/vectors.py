@@ -1,0 +1,13 @@
+"""The one operation that everything about embeddings shares."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ml_bentos.face.alignment import Float32
+
+
+def normalise(vectors: Float32) -> Float32:
+    """Vectors float32[..., d] of length 1 along the last axis (a zero vector stays zero)."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
