@@ -8,9 +8,11 @@ from typing import IO
 from flask import Flask, Request, Response
 
 from access_edge import admin, routes
+from access_edge.messages import message
 from access_edge.node import EdgeNode
+from access_edge.replica import ReplicaDamaged
 from access_edge.settings import EdgeSettings
-from platform_api.core.errors import register_error_handlers
+from platform_api.core.errors import Problem, register_error_handlers
 from platform_api.core.health import health_blueprint
 from platform_api.core.settings import load
 from platform_api.core.telemetry import configure_logging, configure_tracing, instrument
@@ -46,6 +48,13 @@ def create_app(settings: EdgeSettings | None = None, node: EdgeNode | None = Non
         node.start()
     app.extensions["edge"] = node
     register_error_handlers(app)
+
+    @app.errorhandler(ReplicaDamaged)
+    def on_damage(damage: ReplicaDamaged) -> Response:
+        node.state.damaged(damage)
+        words = message("replica_damaged")
+        return Problem(503, "replica_damaged", words.ko, words.en).response()
+
     instrument(app, SERVICE)
     configure_tracing(SERVICE, app)
     checks = {

@@ -23,7 +23,7 @@ from access_edge.feed import Delta
 from access_edge.holder import Bundle, Holder, Vectors
 from access_edge.hours import zone
 from access_edge.records import Model
-from access_edge.replica import Replica
+from access_edge.replica import Replica, ReplicaDamaged
 from access_edge.settings import EdgeSettings
 from ml_bentos.face import FaceModel, load_model
 from ml_bentos.face.thresholds import Thresholds
@@ -87,11 +87,19 @@ class Builder:
     # -- in the background -----------------------------------------------------------------------------------------
 
     def _step(self) -> float | None:
-        self.build()
+        try:
+            self.build()
+        except ReplicaDamaged as damage:
+            self._replica.set_aside(damage)
+            raise
         return None
 
     def build(self) -> None:
-        """Bring the live bundle up to date with the replica: model, templates and the hour's members."""
+        """Bring the live bundle up to date with the replica: model, templates and the hour's members.
+
+        Raises:
+            ReplicaDamaged: it cannot be read. Whatever the model raises that does not load. The bundle stays as it was.
+        """
         with self._lock:
             added, self._added = self._added, set()
             model_changed, self._model_changed = self._model_changed, False

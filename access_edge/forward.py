@@ -34,9 +34,15 @@ class Forwarder:
 
         Raises:
             ServiceUnavailable, CentreRefuses: the rest stays for the next time.
-            LogUnavailable: what waits in memory cannot be written.
+            LogUnavailable: what waits in memory still cannot be written.
         """
-        self._entries.write_deferred()
+        taken = self._send_all()
+        # Afterwards: what has been handed over has made room for what waits in memory.
+        if self._entries.write_deferred():
+            taken += self._send_all()
+        return taken
+
+    def _send_all(self) -> int:
         taken = 0
         while batch := self._entries.unsent(BATCH):
             sent = self._send(batch)

@@ -95,8 +95,14 @@ class EdgeNode:
         ]
 
     def start(self) -> None:
-        """Load the model and the gallery that are at hand, then begin to follow the centre."""
-        self.builder.build()
+        """Load the model and the gallery that are at hand, then begin to follow the centre.
+
+        Without a model the node still serves passes and the way out, says so, and tries again.
+        """
+        try:
+            self.builder.build()
+        except Exception as error:
+            log.error("no_gallery_at_start", error=type(error).__name__, reason=str(error))
         for loop in self._loops:
             loop.start()
         self.liveness.announce([gate.liveness for gate in self.replica.gates.values()])

@@ -46,8 +46,8 @@ class NodeState:
                 return "replica_damaged"
             if not self._replica.complete:
                 return "gallery_unavailable"
-        except ReplicaDamaged:
-            self.damaged()
+        except ReplicaDamaged as damage:
+            self.damaged(damage)
             return "replica_damaged"
         if gate.fail_mode == "secure" and self._sync.stale():
             return "gallery_unavailable"
@@ -59,9 +59,9 @@ class NodeState:
         no_gallery = bundle is None or (bundle.size == 0 and self._builder.missing_model is not None)
         return "gallery_unavailable" if no_gallery else None
 
-    def damaged(self) -> None:
+    def damaged(self, damage: ReplicaDamaged) -> None:
         """The replica was found broken while in use: have it rebuilt."""
-        self._replica.set_aside()
+        self._replica.set_aside(damage)
         self._sync.loop.wake()
 
     def check_replica(self) -> None:
@@ -89,7 +89,7 @@ class NodeState:
             raise RuntimeError("a damaged log was set aside")
 
     def document(self) -> dict[str, Any]:
-        """For the local admin."""
+        """For the local admin. Raises ReplicaDamaged."""
         bundle, previous, age = self._holder.current, self._holder.previous, self._sync.age()
         return {
             "online": self._sync.online,

@@ -103,8 +103,8 @@ class Pipeline:
             return self._doorman.admit(branch, gate, "qr", Person(used.member_id), stages, used)
         except PassRefused as refused:
             return self._doorman.conclude(branch, gate, "qr", Verdict(False, refused.reason), stages)
-        except ReplicaDamaged:
-            self._state.damaged()
+        except ReplicaDamaged as damage:
+            self._state.damaged(damage)
             return self._doorman.conclude(branch, gate, "qr", Verdict(False, "replica_damaged"), stages)
 
     def exit(self, gate: Gate) -> Answer:
@@ -137,8 +137,8 @@ class Pipeline:
     def _admit(self, branch: Branch, gate: Gate, person: Person, stages: Stages) -> Answer:
         try:
             return self._doorman.admit(branch, gate, "face", person, stages)
-        except ReplicaDamaged:
-            self._state.damaged()
+        except ReplicaDamaged as damage:
+            self._state.damaged(damage)
             return self._doorman.conclude(branch, gate, "face", Verdict(False, "replica_damaged"), stages)
 
     def _verified(self, token: str, branch: Branch) -> Pass:

@@ -32,7 +32,11 @@ SAVE_AGE = timedelta(minutes=1)
 
 
 class ReplicaDamaged(Exception):
-    """The replica cannot be read; it must be rebuilt from the centre."""
+    """The replica cannot be read; it must be rebuilt from the centre. `epoch`: which replica it was."""
+
+    def __init__(self, reason: str, epoch: int = 0) -> None:
+        self.epoch = epoch
+        super().__init__(reason)
 
 
 class Replica:
@@ -53,8 +57,7 @@ class Replica:
                 raise ReplicaDamaged("quick_check")
             self._prepare(connection)
         except (sqlite3.DatabaseError, ReplicaDamaged) as error:
-            log.error("replica_damaged", reason=str(error))
-            self.set_aside()
+            self.set_aside(ReplicaDamaged(f"at start: {error}", self._epoch))
         if self.complete:
             self._load_gates()
 
@@ -149,7 +152,7 @@ class Replica:
             try:
                 flat = np.frombuffer(self._envelope.open(row["sealed"], context), "<f4")
             except DecryptionError as error:
-                raise ReplicaDamaged("a template does not open") from error
+                raise ReplicaDamaged("a template does not open", self._epoch) from error
             yield row["member_id"], flat.reshape(row["rows"], -1).astype(np.float32)
 
     def count(self, table: str) -> int:
@@ -208,10 +211,13 @@ class Replica:
         with contextlib.suppress(sqlite3.OperationalError):
             self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def set_aside(self) -> None:
+    def set_aside(self, damage: ReplicaDamaged) -> None:
         """Put the damaged replica out of the way and begin an empty one. It is kept, sealed as it is, until the new one
-        is complete, as the sign that it was damaged."""
+        is complete, as the sign that it was damaged. Of several threads that met the same damage only one does it."""
         with self._write_lock:
+            if damage.epoch != self._epoch:
+                return
+            log.error("replica_set_aside", reason=str(damage))
             self._epoch += 1
             self._synced_at = None
             sqlite.set_aside(self.path, DAMAGED)
@@ -230,8 +236,8 @@ class Replica:
     def _connection(self) -> sqlite3.Connection:
         local = self._local
         if getattr(local, "connection", None) is None or local.epoch != self._epoch:
+            local.epoch, local.connection = self._epoch, None
             local.connection = sqlite.connect(self.path, "NORMAL")
-            local.epoch = self._epoch
         connection: sqlite3.Connection = local.connection
         return connection
 
@@ -261,7 +267,7 @@ class Replica:
             yield
         except sqlite3.DatabaseError as error:
             if sqlite.is_damage(error):
-                raise ReplicaDamaged(str(error)) from error
+                raise ReplicaDamaged(str(error), getattr(self._local, "epoch", self._epoch)) from error
             raise
 
     def _sweep(self, connection: sqlite3.Connection, generation: int, delta: Delta) -> None:

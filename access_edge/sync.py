@@ -100,8 +100,7 @@ class Sync:
                 if not page.has_more:
                     break
         except ReplicaDamaged as error:
-            log.error("replica_damaged", reason=str(error))
-            self._replica.set_aside()
+            self._replica.set_aside(error)
             self.last_error = type(error).__name__
             raise
         except Exception as error:

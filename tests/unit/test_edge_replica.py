@@ -237,10 +237,14 @@ def test_templates_under_a_lost_key_are_damage(tmp_path: Path) -> None:
     apply(first, template("m1", vectors()))
     first.close()
     again = Replica(tmp_path, Envelope(KeyRing("k1", {"k1": b"0" * 32})))
-    with pytest.raises(ReplicaDamaged):
+    with pytest.raises(ReplicaDamaged) as damage:
         list(again.templates("v1"))
-    again.set_aside()
+    again.set_aside(damage.value)
     assert again.damaged
+    # A second thread that met the same damage does not set the new one aside as well.
+    apply(again, member("m1"), up_to_date=False)
+    again.set_aside(damage.value)
+    assert again.count("member") == 1
     again.close()
 
 

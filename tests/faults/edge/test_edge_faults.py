@@ -1,0 +1,372 @@
+"""Damage on purpose: the power goes, the centre goes, the disk fills, files break, the model changes under load.
+
+What must hold: the gate's state is known, nobody is let in whom the rules keep out, nobody is kept from leaving, and of
+the log nothing is lost and nothing doubled.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+
+from access_edge.ledger import Entry
+from infra.local.certificates import authority, server
+from infra.local.postgres import free_port
+from ml_bentos.face import FaceModel, load_model
+from platform_api.core import clock
+from tests.edge_world import ROOT, GateSandbox, Kiosk, PersonPhotos, RunningNode, World, thresholds, wait_for
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.fixture
+def branch(world: World, model: FaceModel) -> World:
+    """The branch with members who come by pass."""
+    world.centre.model(model.version, thresholds=thresholds())
+    for index in range(400):
+        world.centre.member(f"m{index:03d}")
+    return world
+
+
+class NodeProcess:
+    """The node as it runs: gunicorn with TLS, in a process group of its own."""
+
+    def __init__(self, world: World) -> None:
+        certificate = server(world.folder, "edge-tls")
+        self.port = free_port()
+        self.kiosk = Kiosk(f"https://127.0.0.1:{self.port}", verify=str(authority(world.folder).chain))
+        self.environment = {
+            **os.environ,
+            **world.environment,
+            "SMARTFIT_EDGE_PORT": str(self.port),
+            "SMARTFIT_EDGE_TLS_CERT_FILE": str(certificate.chain),
+            "SMARTFIT_EDGE_TLS_KEY_FILE": str(certificate.key),
+        }
+        self.log = (world.folder / "node.log").open("ab")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", "access_edge/gunicorn_conf.py", "access_edge.app:create_app()"],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+        )
+
+        def ready() -> bool:
+            with suppress(requests.RequestException):
+                return self.kiosk.http.get(f"{self.kiosk.url}/readyz", timeout=2).ok
+            return False
+
+        wait_for(ready, 60)
+
+    def end(self, how: signal.Signals) -> None:
+        """End the whole group, master and worker at once."""
+        assert self.process is not None
+        if how == signal.SIGKILL:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        else:
+            self.process.send_signal(how)
+        self.process.wait(20)
+
+
+@pytest.fixture
+def process(branch: World) -> Iterator[NodeProcess]:
+    """The node's process, started."""
+    made = NodeProcess(branch)
+    made.start()
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.end(signal.SIGKILL)
+    made.log.close()
+
+
+def test_killed_again_and_again_no_entry_is_lost_or_doubled(
+    process: NodeProcess, branch: World, gate_sandbox: GateSandbox
+) -> None:
+    branch.centre.gate("g1", gate_sandbox.url, controller_gate_id="door-killed")
+    wait_for(lambda: process.kiosk.admin("POST", "/sync").ok)
+    members = iter([f"m{i:03d}" for i in range(400)])
+    answered: dict[str, str] = {}
+    lock, stop = threading.Lock(), threading.Event()
+
+    def visitor() -> None:
+        kiosk = Kiosk(process.kiosk.url, process.kiosk.http.verify or True)
+        while not stop.is_set():
+            with lock:
+                member_id = next(members, None)
+            if member_id is None:
+                return
+            # Each member shows one pass, again and again until there is an answer, whatever happens to the node.
+            token = branch.centre.qr_pass(member_id)
+            while not stop.is_set():
+                try:
+                    answer = kiosk.call("POST", "/qr", json={"token": token}, timeout=5)
+                except requests.RequestException:
+                    time.sleep(0.05)
+                    continue
+                if answer.status_code == 200:
+                    with lock:
+                        answered[member_id] = answer.json()["entry_id"]
+                    break
+                time.sleep(0.05)
+
+    visitors = [threading.Thread(target=visitor) for _ in range(4)]
+    for thread in visitors:
+        thread.start()
+    for kill in range(2):
+        wait_for(lambda kill=kill: len(answered) >= 40 * (kill + 1), 60)
+        process.end(signal.SIGKILL)
+        process.start()
+    wait_for(lambda: len(answered) >= 120, 60)
+    stop.set()
+    for thread in visitors:
+        thread.join()
+    wait_for(lambda: process.kiosk.admin("GET", "/log").json()["counts"]["unsent"] == 0, 30)
+    entries = branch.centre.entries
+    # None lost: whoever was answered has an entry; the node's log and the centre's are of one length.
+    assert set(answered.values()) <= set(entries)
+    assert process.kiosk.admin("GET", "/log").json()["counts"]["entry"] == len(entries)
+    # None doubled: one pass let its member in once.
+    granted = Counter(entry["member_id"] for entry in entries.values() if entry["outcome"] == "granted")
+    assert set(granted.values()) == {1}
+    # And the gate opened for entries alone.
+    results = Counter(entry["gate_result"] for entry in entries.values())
+    opens = gate_sandbox.http.get(f"{gate_sandbox.url}/gates/door-killed").json()["opens"]
+    assert results["opened"] <= opens <= results["opened"] + results["unknown"]
+    process.end(signal.SIGTERM)
+    assert process.process is not None
+    assert process.process.returncode == 0
+
+
+def test_a_used_pass_stays_used_after_kill_and_restart(process: NodeProcess, branch: World) -> None:
+    token = branch.centre.qr_pass("m001")
+    assert process.kiosk.qr(token)["reason"] == "granted_qr"
+    process.end(signal.SIGKILL)
+    process.start()
+    assert process.kiosk.qr(token)["reason"] == "qr_replayed"
+
+
+@pytest.mark.parametrize(("fail_mode", "after"), [("secure", "gallery_unavailable"), ("safe", "granted_qr")])
+def test_the_centre_gone_for_long_and_back(branch: World, fail_mode: str, after: str) -> None:
+    branch.centre.gate("g1", branch.gate.url, fail_mode=fail_mode)
+    with branch.node() as node:
+        branch.centre.gone = True
+        wait_for(lambda: not node.node.sync.online)
+        ids = []
+        for hours in (0, 12, 35):
+            with clock.travel(timedelta(hours=hours)):
+                branch.centre.ahead = timedelta(hours=hours)
+                for index in range(20):
+                    answer = node.qr(branch.centre.qr_pass(f"m{hours + index:03d}"))
+                    assert answer["decision"] == "granted"
+                    ids.append(answer["entry_id"])
+        with clock.travel(timedelta(hours=37)):
+            branch.centre.ahead = timedelta(hours=37)
+            answer = node.qr(branch.centre.qr_pass("m100"))
+            ids.append(answer["entry_id"])
+            assert answer["reason"] == after
+            # Nobody unknown is let in by either, and everybody may leave.
+            assert node.qr(branch.centre.qr_pass("nobody"))["decision"] == "denied"
+            assert node.exit()["gate"] == "opened"
+            assert node.http.get(f"{node.url}/readyz").status_code == 503
+            state = node.call("GET", "/state").json()
+            assert (state["offline"], state["qr"]) == (True, fail_mode == "safe")
+            assert len(branch.centre.entries) == 0
+            branch.centre.gone = False
+            wait_for(lambda: node.node.entries.counts()["unsent"] == 0, 30)
+            assert node.node.entries.counts()["entry"] == len(branch.centre.entries) == len(ids) + 2
+            assert set(ids) <= set(branch.centre.entries)
+            wait_for(lambda: node.node.sync.online)
+            assert node.qr(branch.centre.qr_pass("m200"))["decision"] == "granted"
+
+
+def test_a_node_that_starts_without_the_centre_goes_on_by_its_replica(branch: World) -> None:
+    with branch.node():
+        pass
+    branch.centre.gone = True
+    with branch.node() as node:
+        assert node.qr(branch.centre.qr_pass("m001"))["decision"] == "granted"
+
+
+def test_a_node_that_never_heard_of_the_centre_opens_to_nobody(branch: World) -> None:
+    branch.centre.gone = True
+    with branch.node() as node:
+        for path in ("/qr", "/exit", "/frames"):
+            answer = node.call("POST", path, json={"token": "x"})
+            assert (answer.status_code, answer.json()["code"]) == (503, "not_synced")
+
+
+def spoil(path: Path) -> None:
+    """Overwrite a database from its head on."""
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    path.write_bytes(os.urandom(path.stat().st_size))
+
+
+def test_a_damaged_replica_opens_to_nobody_without_the_centre_and_is_rebuilt_with_it(
+    world: World, model: FaceModel, faces: list[PersonPhotos]
+) -> None:
+    world.centre.model(model.version, thresholds=thresholds())
+    world.centre.member(faces[0].name)
+    world.centre.template(faces[0].name, faces[0].rows, model.version)
+    with world.node() as node:
+        entry_id = node.face(faces[0].probe)["entry_id"]
+        world.centre.gone = True
+        wait_for(lambda: not node.node.sync.online)
+    spoil(world.folder / "state" / "replica.db")
+    with world.node() as node:
+        for answer in (node.face(faces[0].probe), node.qr(world.centre.qr_pass(faces[0].name))):
+            assert (answer["decision"], answer["reason"], answer["gate"]) == (
+                "denied",
+                "replica_damaged",
+                "not_commanded",
+            )
+        assert node.call("GET", "/state").json()["reason"] == "replica_damaged"
+        assert list(node.http.get(f"{node.url}/readyz").json()["failed"]) == ["replica"]
+        assert "smartfit_edge_replica_damaged 1.0" in node.http.get(f"{node.url}/metrics").text
+        # The way out needs no replica, and the log is another file.
+        assert node.exit()["gate"] == "opened"
+        assert node.node.entries.counts()["entry"] == 4
+        world.centre.gone = False
+        wait_for(lambda: not node.node.replica.damaged)
+        node.settle()
+        assert node.face(faces[0].probe)["decision"] == "granted"
+        wait_for(lambda: len(world.centre.entries) == 5)
+        assert entry_id in world.centre.entries
+
+
+def test_a_replica_that_breaks_while_in_use_is_noticed_and_rebuilt(branch: World) -> None:
+    with branch.node() as node:
+        assert node.qr(branch.centre.qr_pass("m001"))["decision"] == "granted"
+        path = branch.folder / "state" / "replica.db"
+        node.node.replica.scrub()
+        with path.open("r+b") as file:
+            file.write(os.urandom(path.stat().st_size))
+        answers = set()
+        for _ in range(200):
+            # A new connection each time is a new thread of the server, which reads the file anew.
+            kiosk = Kiosk(node.url)
+            answers.add(kiosk.qr(branch.centre.qr_pass("m002"))["reason"])
+            if "granted_qr" in answers and len(answers) > 1:
+                break
+        assert answers <= {"granted_qr", "replica_damaged"}
+        wait_for(lambda: not node.node.replica.damaged and node.node.replica.complete)
+        node.settle()
+        assert node.qr(branch.centre.qr_pass("m003"))["decision"] == "granted"
+        assert node.node.replica.count("member") == 400
+
+
+def test_a_log_that_takes_no_more_lets_nobody_in_and_everybody_out(branch: World, gate_sandbox: GateSandbox) -> None:
+    with branch.node(settings={"edge_log_max_mib": 0.3}) as node:
+        branch.centre.gone = True
+        wait_for(lambda: not node.node.sync.online)
+        opens = gate_sandbox.show("g1")["opens"]
+        filled = 0
+        with suppress(Exception):
+            for _ in range(10_000):
+                with node.node.entries.deciding() as ledger:
+                    for _ in range(20):
+                        ledger.append(Entry("g1", "gangnam", clock.now(), "qr", "in", "denied", "qr_forged"), False)
+                filled += 20
+        answer = node.qr(branch.centre.qr_pass("m001"))
+        assert (answer["decision"], answer["reason"], answer["gate"]) == ("denied", "log_unavailable", "not_commanded")
+        assert answer["entry_id"] is None
+        assert gate_sandbox.show("g1")["opens"] == opens
+        leaving = node.exit()
+        assert (leaving["decision"], leaving["gate"]) == ("granted", "opened")
+        assert gate_sandbox.show("g1")["opens"] == opens + 1
+        assert "log" in node.http.get(f"{node.url}/readyz").json()["failed"]
+        # The pass was not used up by the refusal. Back with the centre, nothing is missing.
+        branch.centre.gone = False
+        wait_for(lambda: node.node.entries.counts()["unsent"] + node.node.entries.counts()["deferred"] == 0, 60)
+        assert len(branch.centre.entries) == filled + 1
+        assert [e["reason"] for e in branch.centre.entries.values()].count("exit") == 1
+        assert node.qr(branch.centre.qr_pass("m001"))["decision"] == "granted"
+
+
+class Renamed:
+    """The shipped model, under any name."""
+
+    def __call__(self, version: str | None) -> FaceModel:
+        model = load_model()
+        return model if version in (None, model.version) else FaceModel(str(version), model.detector, model.backend)
+
+
+def test_models_change_under_load_and_no_request_fails(
+    world: World, model: FaceModel, faces: list[PersonPhotos]
+) -> None:
+    versions = [model.version, "next-1", "next-2"]
+    for person in faces[:4]:
+        world.centre.member(person.name)
+        for version in versions:
+            world.centre.template(person.name, person.rows, version, f"{person.name}-{version}")
+    told = {version: {**thresholds(), "model_version": version} for version in versions}
+    world.centre.model(model.version, thresholds=told[model.version])
+    answers: list[dict[str, Any]] = []
+    stop = threading.Event()
+    with world.node(load=Renamed()) as node, ThreadPoolExecutor(3) as pool:
+
+        def visit(index: int) -> None:
+            kiosk = Kiosk(node.url)
+            while not stop.is_set():
+                person = faces[index]
+                answer = kiosk.face(person.probe)
+                answers.append({**answer, "right": answer["member_id"] == person.name})
+
+        visits = [pool.submit(visit, index) for index in range(3)]
+        for version in ("next-1", "next-2", "next-1", model.version):
+            world.centre.model(version, thresholds=told[version])
+            wait_for(lambda version=version: live(node) == version, 30)
+            seen = len(answers)
+            wait_for(lambda seen=seen: len(answers) >= seen + 6, 60)
+        stop.set()
+        for visit_ in visits:
+            visit_.result()
+    assert all(answer["decision"] == "granted" and answer["right"] for answer in answers)
+    assert {answer["model_version"] for answer in answers} == set(versions)
+
+
+def live(node: RunningNode) -> str:
+    """The version of the live bundle."""
+    bundle = node.node.holder.current
+    return bundle.model.version if bundle else ""
+
+
+def test_nobody_withdrawn_is_recognised_while_galleries_are_rebuilt_under_load(
+    world: World, model: FaceModel, faces: list[PersonPhotos]
+) -> None:
+    world.centre.model(model.version, thresholds=thresholds())
+    person = faces[0]
+    world.centre.member(person.name)
+    world.centre.template(person.name, person.rows, model.version)
+    rng = np.random.default_rng(5)
+    with world.node() as node:
+        assert node.face(person.probe)["member_id"] == person.name
+        for index in range(300):
+            rows = rng.normal(size=(1, 128)).astype(np.float32)
+            world.centre.template(f"filler{index}", rows / np.linalg.norm(rows), model.version)
+        world.centre.delete("template", f"t-{person.name}-{model.version}")
+        wait_for(lambda: node.node.sync.catch_up(10))
+        assert node.face(person.probe)["reason"] == "no_match"
+        bundle = node.node.holder.current
+        assert bundle is not None
+        assert person.name not in bundle.vectors
