@@ -13,16 +13,25 @@ from ml_bentos.face import Face
 from ml_bentos.face.liveness import passive, policy
 from ml_bentos.face.liveness.active import ActiveResult
 from ml_bentos.face.liveness.policy import Decision, Policy
+from platform_api.core.settings import SettingsError
 
 log = structlog.get_logger(__name__)
 
 
 class Liveness:
-    """See the module. Callable from any thread."""
+    """See the module. Callable from any thread.
+
+    Raises:
+        SettingsError: the thresholds contradict each other.
+    """
 
     def __init__(self, settings: EdgeSettings) -> None:
         self._passive = passive.load(settings.models_dir) if settings.models_dir else None
-        self._thresholds = policy.PassiveThresholds(settings.edge_liveness_live, settings.edge_liveness_spoof)
+        given = {"live": settings.edge_liveness_live, "spoof": settings.edge_liveness_spoof}
+        try:
+            self._thresholds = policy.PassiveThresholds(**{name: v for name, v in given.items() if v is not None})
+        except ValueError as error:
+            raise SettingsError(f"SMARTFIT_EDGE_LIVENESS_LIVE, SMARTFIT_EDGE_LIVENESS_SPOOF: {error}") from error
 
     def announce(self, policies: Sequence[Policy]) -> None:
         """Tell the log what the gates' policies come to on this node."""

@@ -1,4 +1,7 @@
-"""What a gate node is told at its start; a missing or wrong value stops it, by name."""
+"""What a gate node is told at its start; a missing or wrong value stops it, by name.
+
+Imports no model: gunicorn's master reads this before it forks, and the threads of a model's libraries do not survive that.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from ml_bentos.face.liveness.policy import PassiveThresholds
 from platform_api.core.settings import Settings
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -56,11 +58,11 @@ class EdgeSettings(Settings):
     )
     edge_stranger_keep_h: float = Field(default=72.0, gt=0, description="After that a stranger's frame is gone.")
     edge_stranger_max: int = Field(default=500, ge=0, description="Frames of strangers kept at once; 0 keeps none.")
-    edge_liveness_live: float = Field(
-        default=PassiveThresholds.live, ge=0, le=1, description="Passive score from which a face is real."
+    edge_liveness_live: float | None = Field(
+        default=None, ge=0, le=1, description="Passive score from which a face is real; the policy's own where unset."
     )
-    edge_liveness_spoof: float = Field(
-        default=PassiveThresholds.spoof, ge=0, le=1, description="Passive score up to which it is not."
+    edge_liveness_spoof: float | None = Field(
+        default=None, ge=0, le=1, description="Passive score up to which it is not; the policy's own where unset."
     )
     edge_recognitions_at_once: int = Field(default=2, ge=1, description="Recognitions run side by side; others wait.")
 
@@ -94,8 +96,6 @@ class EdgeSettings(Settings):
             raise ValueError("EDGE_TLS_CERT_FILE과 EDGE_TLS_KEY_FILE은 함께 있어야 합니다 (set both or neither)")
         if self.edge_tls_cert_file is None and self.edge_host not in _LOOPBACK:
             raise ValueError("EDGE_TLS_CERT_FILE: TLS 없이는 이 기기 안에서만 열 수 있습니다 (needed beyond loopback)")
-        if self.edge_liveness_spoof > self.edge_liveness_live:
-            raise ValueError("EDGE_LIVENESS_SPOOF: LIVE보다 클 수 없습니다 (must not exceed EDGE_LIVENESS_LIVE)")
         return self
 
     @property

@@ -85,6 +85,13 @@ def test_beyond_this_machine_tls_is_needed(values: dict[str, Any]) -> None:
         load(EdgeSettings, **(values | {"edge_tls_cert_file": values["edge_key_file"]}))
 
 
+def test_the_settings_load_no_model_before_gunicorn_forks() -> None:
+    script = (
+        "import sys, access_edge.settings; sys.exit(bool({'torch', 'cv2', 'onnxruntime', 'faiss'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
 def test_a_key_is_made_once_and_is_the_owners_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "keys" / "edge.pem"
     assert main([str(path)]) == 0
