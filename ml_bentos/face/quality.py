@@ -30,13 +30,13 @@ class Limits:
     yaw: float
     pitch: float
     roll: float
-    # A second face this large (its area against the biggest one's) makes it unclear who is meant.
+    # A second face this prominent, against the most prominent one, makes it unclear who is meant.
     second_face: float
 
 
 LIMITS: dict[Purpose, Limits] = {
-    "enrol": Limits(60, 40, 40, 225, 40, 35, 40, 0.5),
-    "gate": Limits(40, 15, 25, 240, 55, 45, 50, 0.85),
+    "enrol": Limits(60, 20, 40, 225, 50, 35, 40, 0.5),
+    "gate": Limits(40, 8, 25, 240, 65, 45, 50, 0.9),
 }
 
 
@@ -87,20 +87,34 @@ def sharpness(grey: Image) -> float:
     return float(cv2.Laplacian(grey, cv2.CV_32F).var())
 
 
+def prominence(face: Face, width: int, height: int) -> float:
+    """How much a face is the one meant: its area, less the further it is from the middle of the width x height picture.
+
+    The nearest person is the biggest; but someone cut off at the edge, though a little nearer the camera, is not the one
+    who stands before it. Weight: a Gaussian of the distance, sigma a quarter of the picture's longer side.
+    """
+    x, y, w, h = (float(v) for v in face.box)
+    distance = float(np.hypot(x + w / 2 - width / 2, y + h / 2 - height / 2)) / max(width, height)
+    return face.area * float(np.exp(-0.5 * (distance / 0.25) ** 2))
+
+
 def assess(bgr: Image, faces: list[Face], purpose: Purpose = "gate") -> Quality:
-    """Judge the biggest of `faces` (biggest first, as `detect` gives them) in uint8[h, w, 3] BGR.
+    """Judge the most prominent of `faces` in uint8[h, w, 3] BGR; `Quality.face` is that one.
 
     reasons: no_face several_faces face_too_small blurred too_dark too_bright turned_away.
     """
     if not faces:
         return Quality(False, ["no_face"])
     limits = LIMITS[purpose]
-    face = faces[0]
+    height, width = bgr.shape[:2]
+    ranked = sorted(((prominence(f, width, height), f) for f in faces), key=lambda item: item[0], reverse=True)
+    face = ranked[0][1]
+    second = ranked[1][0] / ranked[0][0] if len(ranked) > 1 else 0.0
     grey = np.asarray(cv2.cvtColor(align(bgr, face.landmarks), cv2.COLOR_BGR2GRAY), np.uint8)
     yaw, pitch, roll = pose(face.landmarks)
     sharp, bright = sharpness(grey), float(grey.mean())
     checks = {
-        "several_faces": len(faces) > 1 and faces[1].area > limits.second_face * face.area,
+        "several_faces": second > limits.second_face,
         "face_too_small": face.width < limits.size_px,
         "blurred": sharp < limits.sharpness,
         "too_dark": bright < limits.dark,

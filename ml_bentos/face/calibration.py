@@ -1,0 +1,218 @@
+"""How the thresholds were come by: from a folder of photos to the JSON that is stored with the model.
+
+    python -m ml_bentos.face.calibration FOLDER [--version V] [--out FILE] [--cache FILE.npz]
+
+1. Every photo is embedded without the population's mean; the mean over people of their mean embeddings becomes it.
+2. Impostor distribution: every photo against the template (at most five photos) of everybody else. Where there are
+   enough comparisons, threshold over FMR is their quantile; beyond (from `TAIL` exceedances on) it goes on as an
+   exponential tail fitted by maximum likelihood to those exceedances (the peaks-over-threshold method with shape 0).
+3. FPIR at N members follows as 1 - (1 - FMR)^N. By Jensen's inequality that is an upper bound where some strangers
+   resemble more people than others do, so a threshold read off it errs on the safe side.
+4. Synthetic templates are given the spread at which their tail is as heavy as that of real ones.
+5. The figures are those of random draws of members and strangers (`protocol`), and of a cross-validation in which
+   thresholds come from one half of the people and are judged on the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from ml_bentos.face import weights as weights_module
+from ml_bentos.face.alignment import Float32
+from ml_bentos.face.evaluation import OpenSet, threshold_at_fmr
+from ml_bentos.face.model import assemble
+from ml_bentos.face.population import METADATA, Population
+from ml_bentos.face.protocol import Embeddings, draw, embed_folder, search
+from ml_bentos.face.synthetic import filler
+from ml_bentos.face.template import MAX_PHOTOS, make_template
+from ml_bentos.face.thresholds import Thresholds
+from ml_bentos.face.vectors import normalise
+
+# Exceedances the exponential tail is fitted to.
+TAIL = 300
+GRID = tuple(-x / 2 for x in range(1, 17))
+MEMBERS, STRANGERS, DRAWS = 300, 1000, 40
+GALLERIES = (300, 1000, 10_000)
+FPIRS = (0.003, 0.01)
+
+
+def population_of(raw: Embeddings) -> Population:
+    """Mean and covariance over people of embeddings without the mean taken off; spread fitted to the real tail."""
+    mean = np.asarray(np.stack([v.mean(0) for v in raw.values()]).mean(0, dtype=np.float64), np.float32)
+    centred = centre(raw, mean)
+    covariance = np.cov(np.concatenate([template(v) for v in centred.values()]).T).astype(np.float32)
+    population = Population(mean, covariance, 1.0)
+    real = np.sort(impostor_scores(centred))[::-1]
+    probes = np.stack([v[0] for v in centred.values()])
+    wanted = {fmr: threshold_at_fmr(real, fmr) for fmr in (1e-4, 1e-5)}
+    for spread in np.arange(1.0, 3.01, 0.05):
+        scores = (probes @ filler(population, 10_000, seed=1, spread=float(spread)).T).ravel()
+        if all(np.mean(scores >= score) >= fmr for fmr, score in wanted.items()):
+            break
+    return replace(population, spread=round(float(spread), 2))
+
+
+def centre(raw: Embeddings, mean: Float32) -> dict[str, Float32]:
+    """Embeddings with the population's mean taken off, as the model gives them."""
+    return {person: normalise(vectors - mean) for person, vectors in raw.items()}
+
+
+def template(vectors: Float32) -> Float32:
+    """The template row float32[1, d] of a person's first photos."""
+    return make_template(list(vectors[:MAX_PHOTOS]))
+
+
+def impostor_scores(embeddings: Embeddings, among: Sequence[str] | None = None) -> Float32:
+    """Every photo's score against the template of everybody else, float32[comparisons]."""
+    people = sorted(embeddings if among is None else among)
+    templates = np.concatenate([template(embeddings[p]) for p in people])
+    out = []
+    for i, person in enumerate(people):
+        scores = embeddings[person] @ templates.T
+        out.append(np.delete(scores, i, axis=1).ravel())
+    return np.concatenate(out)
+
+
+def genuine_scores(embeddings: Embeddings, among: Sequence[str] | None = None) -> tuple[Float32, Float32]:
+    """Each photo against the template of the person's others: the score, and its lead over the best other person."""
+    people = sorted(embeddings if among is None else among)
+    templates = np.concatenate([template(embeddings[p]) for p in people])
+    score, lead = [], []
+    for i, person in enumerate(people):
+        vectors = embeddings[person]
+        for k in range(len(vectors) if len(vectors) > 1 else 0):
+            own = float(vectors[k] @ template(np.delete(vectors, k, axis=0))[0])
+            score.append(own)
+            lead.append(own - float(np.delete(vectors[k] @ templates.T, i).max()))
+    return np.array(score, np.float32), np.array(lead, np.float32)
+
+
+def thresholds_of(version: str, embeddings: Embeddings, among: Sequence[str] | None = None) -> Thresholds:
+    """Thresholds from the impostor and genuine distributions of (some of) the people."""
+    ordered = np.sort(impostor_scores(embeddings, among))[::-1].astype(np.float64)
+    top = ordered[:TAIL]
+    scale = float((top - top[-1]).mean())
+    tail_start = np.log10(TAIL / len(ordered))
+    score = [
+        threshold_at_fmr(ordered, 10**x) if x >= tail_start else float(top[-1] + scale * np.log(10) * (tail_start - x))
+        for x in GRID
+    ]
+    base = Thresholds(version, GRID, tuple(round(s, 4) for s in score), 0.0, 0.0, 0.0, 0.0)
+    genuine, lead = genuine_scores(embeddings, among)
+    accepted = lead[(genuine >= base.accept(1000)) & (lead > 0)]
+    return replace(
+        base,
+        # One in a thousand right answers is asked for another frame.
+        margin=round(float(np.quantile(accepted, 0.001)), 4),
+        # One in twenty strangers is.
+        retry_band=round(base.accept(1000) - base.accept(1000, 0.05), 4),
+        # A face that would be taken for another's once in ten thousand enrolments into a gallery of 1,000.
+        duplicate=round(base.accept(1000, 1e-4), 4),
+        # A stranger's photo among a member's own passes once in a thousand.
+        same_person=round(base.accept(1, 1e-3), 4),
+    )
+
+
+def measure(embeddings: Embeddings, population: Population, thresholds: Thresholds) -> dict[str, Any]:
+    """TPIR and FPIR over random draws, for templates of 3 or more photos (K = 4) and of 1 or more (K = 2)."""
+    nobody = filler(population, max(GALLERIES), seed=7)
+    table: dict[str, Any] = {}
+    for min_photos in (4, 2):
+        for size in GALLERIES:
+            outcomes = []
+            for seed in range(DRAWS):
+                drawn = draw(embeddings, min_photos, MEMBERS, STRANGERS, seed)
+                outcomes.append(search(drawn, nobody[: max(0, size - len(drawn.templates))]))
+            table[f"k{min_photos}_gallery{size}"] = summary(outcomes, thresholds.accept(size))
+    return table
+
+
+def cross_validate(raw: Embeddings, version: str) -> dict[str, Any]:
+    """Mean and thresholds from one half of the people, TPIR and FPIR on the other half (members 150, gallery 1,000)."""
+    outcomes, thresholds = [], []
+    for seed in range(10):
+        order = np.random.default_rng(seed).permutation(sorted(raw))
+        train, test = [str(p) for p in order[: len(order) // 2]], [str(p) for p in order[len(order) // 2 :]]
+        population = population_of({p: raw[p] for p in train})
+        embeddings = centre(raw, population.mean)
+        fitted = thresholds_of(version, embeddings, train)
+        drawn = draw(embeddings, 2, 150, STRANGERS, seed, test)
+        outcomes.append(search(drawn, filler(population, 850, seed=7)))
+        thresholds.append(fitted.accept(1000))
+    figures = [(o.tpir(t), o.fpir(t)) for o, t in zip(outcomes, thresholds, strict=True)]
+    return {
+        "threshold_min": round(min(thresholds), 4),
+        "threshold_max": round(max(thresholds), 4),
+        "tpir": round(float(np.mean([f[0] for f in figures])), 5),
+        "fpir": round(float(np.mean([f[1] for f in figures])), 5),
+    }
+
+
+def summary(outcomes: Sequence[OpenSet], threshold: float) -> dict[str, float]:
+    """Mean and worst over draws, of TPIR at set FPIRs and of both rates at the shipped threshold."""
+    out = {"threshold": round(threshold, 4)}
+    for fpir in FPIRS:
+        values = [o.tpir_at_fpir(fpir) for o in outcomes]
+        out[f"tpir_at_fpir_{fpir}"] = round(float(np.mean(values)), 5)
+        out[f"tpir_at_fpir_{fpir}_min"] = round(float(np.min(values)), 5)
+    for name, values in (
+        ("tpir", [o.tpir(threshold) for o in outcomes]),
+        ("fpir", [o.fpir(threshold) for o in outcomes]),
+    ):
+        out[name] = round(float(np.mean(values)), 5)
+    out["fpir_max"] = round(float(max(o.fpir(threshold) for o in outcomes)), 5)
+    return out
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--version", default=weights_module.DEFAULT, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="default: the metadata stored with the package")
+@click.option("--cache", type=click.Path(path_type=Path), help="keep the embeddings here (they are biometric data)")
+def main(folder: Path, version: str, out: Path | None, cache: Path | None) -> None:
+    """Measure a model's thresholds on FOLDER (NAME/*.jpg) and write its metadata."""
+    if cache and cache.exists():
+        raw = dict(np.load(cache))
+    else:
+        model = assemble(weights_module.weight_set(version), None)
+        with click.progressbar(length=1, label="embedding", width=30) as bar:
+
+            def progress(done: int, total: int) -> None:
+                bar.length = total
+                bar.update(1)
+
+            raw = embed_folder(model, folder, progress)
+        if cache:
+            np.savez(cache, **raw)  # type: ignore[arg-type]
+    population = population_of(raw)
+    embeddings = centre(raw, population.mean)
+    thresholds = thresholds_of(version, embeddings)
+    document = {
+        "version": version,
+        "measured_on": {
+            "folder": folder.name,
+            "people": len(raw),
+            "photos": sum(map(len, raw.values())),
+            "draws": DRAWS,
+            "members": MEMBERS,
+            "strangers": STRANGERS,
+        },
+        "thresholds": thresholds.to_dict(),
+        "metrics": measure(embeddings, population, thresholds),
+        "cross_validation": cross_validate(raw, version),
+        "population": population.to_dict(),
+    }
+    target = out or METADATA / f"{version}.json"
+    target.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    click.echo(json.dumps({k: v for k, v in document.items() if k != "population"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
