@@ -1,0 +1,109 @@
+"""The items of the shards that this worker holds, as it remembers them between two looks at the database."""
+
+import ssl
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from platform_api.monitoring.models import Equipment, EquipmentState
+from platform_api.monitoring.prober.echo import Target
+from platform_api.monitoring.prober.schedule import phase_of
+from platform_api.monitoring.settings import Network
+from platform_api.monitoring.tracker import Rules, Tracker
+
+OVERLAP = timedelta(seconds=35)
+"""Changes are looked for so far back: a transaction may commit this long after the time that it wrote down (the
+statement timeout of 30 s bounds it)."""
+
+
+@dataclass(eq=False)
+class Device:
+    """An item that is asked. `judged_from`: it is not held silent before then."""
+
+    equipment_id: str
+    shard: int
+    version: int
+    target: Target
+    tracker: Tracker
+    phase: float
+    judged_from: datetime
+    answered_at: datetime | None = None
+    rtt_ms: float | None = None
+    unwritten: bool = False
+    asking: bool = False
+
+
+class Roster:
+    """Devices by id."""
+
+    def __init__(
+        self, rules: Rules, networks: Sequence[Network], context: ssl.SSLContext, commissioning: timedelta
+    ) -> None:
+        self.rules, self.networks, self.context, self.commissioning = rules, networks, context, commissioning
+        self.devices: dict[str, Device] = {}
+
+    def load(
+        self, session: Session, shards: Iterable[int], since: datetime | None
+    ) -> tuple[list[Device], list[Device]]:
+        """Bring the devices of `shards` up to date with the database.
+
+        Args:
+            since: only items that were changed after this; None: all.
+
+        Returns:
+            (devices that are new or are asked otherwise now, devices that are asked no more).
+        """
+        query = (
+            select(Equipment, EquipmentState)
+            .join(EquipmentState, EquipmentState.equipment_id == Equipment.equipment_id)
+            .where(Equipment.shard.in_(sorted(shards)))
+        )
+        query = (
+            query.where(Equipment.retired_at.is_(None)) if since is None else query.where(Equipment.updated_at > since)
+        )
+        added, removed = [], []
+        for equipment, state in session.execute(query).tuples():
+            known = self.devices.get(equipment.equipment_id)
+            if known is not None and known.version >= equipment.version:
+                continue
+            if known is not None and known.target.url == equipment.echo_url and equipment.retired_at is None:
+                known.version = equipment.version
+                continue
+            if known is not None:
+                removed.append(self.devices.pop(equipment.equipment_id))
+            if equipment.echo_url is not None and equipment.retired_at is None:
+                added.append(self._add(equipment, state))
+        return added, removed
+
+    def drop(self, shards: frozenset[int]) -> list[Device]:
+        """Forget the devices that are not of `shards`. Returns them."""
+        gone = [device for device in self.devices.values() if device.shard not in shards]
+        for device in gone:
+            del self.devices[device.equipment_id]
+        return gone
+
+    def _add(self, equipment: Equipment, state: EquipmentState) -> Device:
+        assert equipment.echo_url is not None
+        silent = "no_echo" in state.causes
+        tracker = Tracker(
+            self.rules, silent=silent, loss=state.loss, flaps=state.flaps, recovered_at=state.recovered_at
+        )
+        if state.suspect_since is not None and not silent:
+            # Somebody was looking into it: go on with quick re-probes.
+            tracker.misses, tracker.missing_since = 1, state.suspect_since
+        never = state.last_echo_at is None
+        device = Device(
+            equipment_id=equipment.equipment_id,
+            shard=equipment.shard,
+            version=equipment.version,
+            target=Target(equipment.echo_url, self.networks, self.context),
+            tracker=tracker,
+            phase=phase_of(equipment.equipment_id),
+            answered_at=state.last_echo_at,
+            judged_from=equipment.created_at + (self.commissioning if never else timedelta()),
+        )
+        self.devices[equipment.equipment_id] = device
+        return device

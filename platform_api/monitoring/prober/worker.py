@@ -1,0 +1,194 @@
+"""A worker of the prober: holds shards, asks their items when they are due, hands what it finds to the recorder."""
+
+import random
+import time
+from datetime import timedelta
+from typing import Any
+
+import gevent
+import structlog
+from gevent.pool import Pool
+from prometheus_client import Counter, Gauge, Histogram
+
+from platform_api.core import clock
+from platform_api.core.database import unit_of_work
+from platform_api.monitoring.prober import sweeper
+from platform_api.monitoring.prober.echo import Echo, tls_context
+from platform_api.monitoring.prober.lag import Lag
+from platform_api.monitoring.prober.leases import Leases
+from platform_api.monitoring.prober.recorder import Recorder
+from platform_api.monitoring.prober.roster import OVERLAP, Device, Roster
+from platform_api.monitoring.prober.schedule import Schedule, until_slot
+from platform_api.monitoring.settings import ProberSettings
+
+log = structlog.get_logger(__name__)
+
+ECHOES = Counter("smartfit_echo_total", "Echoes asked for", ["outcome"])
+ECHO_S = Histogram(
+    "smartfit_echo_seconds", "Time to a good echo", buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+)
+DEVICES = Gauge("smartfit_prober_devices", "Items this worker asks")
+SHARDS_HELD = Gauge("smartfit_prober_shards", "Shards this worker holds")
+OVERDUE = Gauge("smartfit_prober_overdue_seconds", "How late the last regular probe began")
+
+READINGS_S = 30.0
+FORGET_S = 3600.0
+_PATIENCE_S = 0.02
+_TOO_LATE = 0.3
+"""A timeout is not held against an item where this process was late by more than this part of it."""
+
+
+class Worker:
+    """See the module. `kept` connections are held open between probes; beyond that, each probe makes its own."""
+
+    def __init__(self, settings: ProberSettings, kept: int) -> None:
+        self.settings, self.kept = settings, kept
+        self.rules = settings.rules
+        self.leases = Leases(settings.prober_lease_s)
+        commissioning = timedelta(seconds=settings.echo_commissioning_s)
+        self.roster = Roster(self.rules, settings.networks, tls_context(settings.echo_ca_file), commissioning)
+        self.recorder = Recorder(self.leases, settings.probation)
+        self.schedule: Schedule[Device] = Schedule()
+        # Re-probes have a pool of their own: a doubt is not to wait behind the routine.
+        self.routine, self.urgent = Pool(settings.echo_concurrency), Pool(settings.echo_concurrency)
+        self.lag = Lag()
+        self.greenlets: list[Any] = []
+        self.ticked = 0.0
+        self._loaded: frozenset[int] = frozenset()
+        self._looked_at: Any = None
+        self._read_at = self._forgot_at = time.monotonic()
+
+    def start(self) -> None:
+        """Start the greenlets."""
+        for run in (self._tick_for_ever, self._ask_for_ever, self.lag.run, self.recorder.run):
+            self.greenlets.append(gevent.spawn(run))
+
+    def stop(self) -> None:
+        """Ask no more, write down what was found, give the shards back."""
+        gevent.killall(self.greenlets[:3])
+        self.routine.kill()
+        self.urgent.kill()
+        self.recorder.add_readings([device for device in self.roster.devices.values() if device.unwritten])
+        self.recorder.stop()
+        self.greenlets[3].join(5)
+        self.leases.release()
+
+    def alive(self) -> None:
+        """Raise unless all greenlets run and the database has been reached lately (part of readiness)."""
+        if any(greenlet.dead for greenlet in self.greenlets):
+            raise RuntimeError("a greenlet has stopped")
+        if time.monotonic() - self.ticked > max(5.0, 5 * self.settings.prober_tick_s):
+            raise RuntimeError("the database has not been reached for a while")
+
+    # --- what is asked
+
+    def _tick_for_ever(self) -> None:
+        while True:
+            begun = time.monotonic()
+            try:
+                self.leases.tick()
+                self._load()
+                self._sweep()
+                self.ticked = time.monotonic()
+            except Exception as error:
+                log.warning("tick_failed", error=f"{type(error).__name__}: {error}"[:300])
+            spent = time.monotonic() - begun
+            gevent.sleep(max(0.05, self.settings.prober_tick_s * random.uniform(0.9, 1.1) - spent))  # noqa: S311 - jitter
+
+    def _load(self) -> None:
+        held, now = self.leases.held, clock.now()
+        changes: list[tuple[list[Device], list[Device]]] = []
+        with unit_of_work("monitoring") as session:
+            if self._loaded & held:
+                changes.append(self.roster.load(session, self._loaded & held, self._looked_at - OVERLAP))
+            if held - self._loaded:
+                changes.append(self.roster.load(session, held - self._loaded, None))
+        gone = self.roster.drop(held)
+        for added, removed in changes:
+            gone += removed
+            for device in added:
+                self._plan(device)
+        for device in gone:
+            self.schedule.remove(device)
+            if not device.asking:
+                device.target.close()
+        self._loaded, self._looked_at = held, now
+        DEVICES.set(len(self.roster.devices))
+        SHARDS_HELD.set(len(held))
+
+    def _sweep(self) -> None:
+        now, monotonic = clock.now(), time.monotonic()
+        if self._loaded:
+            with unit_of_work("monitoring") as session:
+                found = sweeper.due(session, self._loaded, now, self.settings.grace, self.settings.probation)
+            for equipment_id, observation in found:
+                self.recorder.add(equipment_id, observation)
+        if monotonic - self._read_at > READINGS_S:
+            self._read_at = monotonic
+            self.recorder.add_readings([device for device in self.roster.devices.values() if device.unwritten])
+        if 0 in self._loaded and monotonic - self._forgot_at > FORGET_S:
+            self._forgot_at = monotonic
+            with unit_of_work("monitoring") as session:
+                sweeper.forget(session, now, timedelta(days=self.settings.history_keep_days))
+
+    # --- asking
+
+    def _ask_for_ever(self) -> None:
+        while True:
+            now = time.monotonic()
+            found = self.schedule.pop(now)
+            if found is None:
+                gevent.sleep(self.schedule.wait(now, 0.05) or 0.001)
+                continue
+            due, device = found
+            pool = self.urgent if device.tracker.quick else self.routine
+            if pool.full():
+                self.schedule.add(device, now + _PATIENCE_S)
+                continue
+            if not device.tracker.quick:
+                OVERDUE.set(now - due)
+            pool.spawn(self._ask, device)
+
+    def _ask(self, device: Device) -> None:
+        if self.roster.devices.get(device.equipment_id) is not device:
+            return
+        begun, timeout = time.monotonic(), device.tracker.timeout
+        device.asking = True
+        try:
+            echo = device.target.ask(timeout, keep=len(self.roster.devices) <= self.kept)
+        finally:
+            device.asking = False
+        if self.roster.devices.get(device.equipment_id) is not device:
+            device.target.close()
+            return
+        self._judge(device, echo, begun, timeout)
+        self._plan(device, begun)
+
+    def _judge(self, device: Device, echo: Echo, begun: float, timeout: float) -> None:
+        now = clock.now()
+        if echo.error == "timeout" and self.lag.since(begun) > _TOO_LATE * timeout:
+            ECHOES.labels("inconclusive").inc()
+            return
+        ECHOES.labels(echo.error or "good").inc()
+        if echo.error is None:
+            first = device.answered_at is None
+            device.answered_at, device.rtt_ms, device.unwritten = now, round(echo.rtt_ms, 2), True
+            ECHO_S.observe(echo.rtt_ms / 1000)
+            device.judged_from = min(device.judged_from, now)
+            if first:
+                self.recorder.add_readings([device])
+            verdict = device.tracker.hit(now)
+        elif now < device.judged_from:
+            return
+        else:
+            # When it was asked, not when we gave up waiting.
+            verdict = device.tracker.miss(now - timedelta(seconds=time.monotonic() - begun), echo.error)
+        if verdict is not None:
+            self.recorder.add(device.equipment_id, verdict)
+
+    def _plan(self, device: Device, begun: float | None = None) -> None:
+        now = time.monotonic()
+        due = now + until_slot(time.time(), device.phase, self.rules.interval)
+        if device.tracker.quick:
+            due = min(due, max(now, (begun if begun is not None else now) + device.tracker.spacing))
+        self.schedule.add(device, due)
