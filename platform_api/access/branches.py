@@ -17,9 +17,9 @@ from platform_api.access.authority import must_manage, not_found
 from platform_api.access.models import Branch
 from platform_api.access.rules import RuleError, check_week, zone
 from platform_api.access.settings import settings
-from platform_api.access.versions import check
 from platform_api.core import clock
 from platform_api.core.errors import Problem
+from platform_api.core.schemas import check_match
 from platform_api.core.security import Principal, audit
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
@@ -56,7 +56,7 @@ def put(
         branch = Branch(branch_id=branch_id, version=0, source_version=0, mode="normal", **fields)
         session.add(branch)
     else:
-        check(if_match, branch.version)
+        check_match(if_match, branch.version)
         for name, value in fields.items():
             setattr(branch, name, value)
     branch.version += 1

@@ -18,9 +18,9 @@ from sqlalchemy.orm import Session
 from platform_api.access import branches, feed
 from platform_api.access.authority import managed, must_manage, not_found
 from platform_api.access.models import Edge, Gate
-from platform_api.access.versions import check
 from platform_api.core import clock
 from platform_api.core.errors import Problem
+from platform_api.core.schemas import check_match
 from platform_api.core.security import Principal, audit
 
 
@@ -83,7 +83,7 @@ def change_gate(session: Session, who: Principal, gate_id: str, fields: dict[str
         Problem: 404; 409 `gate_exists`; 412; 422 `edge_unfit`.
     """
     gate = get_gate(session, who, gate_id, lock=True)
-    check(if_match, gate.version)
+    check_match(if_match, gate.version)
     if fields.get("name", gate.name) != gate.name:
         _refuse_taken_name(session, gate.branch_id, fields["name"])
     if fields.get("edge_id", gate.edge_id) != gate.edge_id:

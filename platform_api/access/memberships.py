@@ -16,9 +16,9 @@ from platform_api.access.authority import is_service, managed, must_manage_all, 
 from platform_api.access.branches import as_problem, refuse_broken_rules
 from platform_api.access.models import EVERY_BRANCH, Branch, Membership
 from platform_api.access.rules import RuleError, Terms, check_period, with_freeze
-from platform_api.access.versions import check
 from platform_api.core import clock
 from platform_api.core.errors import Problem
+from platform_api.core.schemas import check_match
 from platform_api.core.security import Principal, audit
 
 
@@ -145,7 +145,7 @@ def _editable(session: Session, who: Principal, membership_id: str, if_match: st
         must_manage_all(who, membership.branch_ids)
     _locked_member(session, membership.member_id)
     session.refresh(membership)
-    check(if_match, membership.version)
+    check_match(if_match, membership.version)
     return membership
 
 

@@ -167,6 +167,7 @@ class Enrolment(Base):
     """The newest enrolment heard of, for each member and model; it stays after withdrawal, as a watermark."""
 
     __tablename__ = "enrolment"
+    __table_args__ = (Index("ix_enrolment_model_version", "model_version", postgresql_where=text("NOT withdrawn")),)
 
     member_id: Mapped[str] = mapped_column(ForeignKey("member.member_id"), primary_key=True)
     model_version: Mapped[str] = mapped_column(primary_key=True)

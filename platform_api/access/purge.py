@@ -1,15 +1,13 @@
 """Maintenance of the access domain: what is past its time is deleted, keys and indexes are kept in order.
 
-`python -m platform_api.access.purge` does it once and prints what was done; `--every SECONDS` goes on doing it. Each step
-is a transaction of its own, so one that fails (told in the log and by the exit status) does not keep the others back.
+The worker does it every few minutes (`jobs`); `python -m platform_api.access.purge` does it now and prints what was done.
+Each step is a transaction of its own, so one that fails (told in the log and by the exit status) keeps no other back.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -85,21 +83,13 @@ def run() -> dict[str, int | None]:
     return done
 
 
-def main(arguments: list[str]) -> int:
-    """The command line; see the module."""
-    parser = argparse.ArgumentParser(prog="python -m platform_api.access.purge")
-    parser.add_argument("--every", type=float, metavar="SECONDS", help="반복 간격 (do it again and again)")
-    options = parser.parse_args(arguments)
+def main() -> int:
+    """The command; see the module."""
     configure_logging("smartfit-access-purge", settings().log_level)
-    pause = threading.Event()
-    while True:
-        done = run()
-        sys.stdout.write(json.dumps(done) + "\n")
-        sys.stdout.flush()
-        if options.every is None:
-            return 1 if None in done.values() else 0
-        pause.wait(options.every)
+    done = run()
+    sys.stdout.write(json.dumps(done) + "\n")
+    return 1 if None in done.values() else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -20,10 +20,10 @@ from platform_api.access import (
     strangers,
 )
 from platform_api.access.models import Branch, Model
-from platform_api.access.routes_common import PEOPLE, small_body
 from platform_api.access.settings import settings
-from platform_api.access.versions import etag
+from platform_api.core.schemas import PEOPLE, IfMatch, tagged
 from platform_api.core.security import principal, require
+from platform_api.core.uploads import small_body
 from platform_api.core.web import blueprint, current_session, transaction
 
 blp = blueprint("access", "/access/v1", "Branches and their mode, QR passes, face models at the edges")
@@ -67,19 +67,19 @@ def list_branches() -> dict[str, Any]:
 def get_branch(branch_id: str) -> tuple[Branch, int, dict[str, str]]:
     """One branch."""
     branch = branches.get(current_session(), branch_id)
-    return branch, 200, {"ETag": etag(branch.version)}
+    return tagged(branch, branch.version)
 
 
 @blp.put("/branches/<branch_id>")
 @require("operator", "branch_manager")
 @transaction("access", idempotent=True)
 @blp.arguments(schemas.BranchChange)
-@blp.arguments(schemas.IfMatch, location="headers")
+@blp.arguments(IfMatch, location="headers")
 @blp.response(200, schemas.BranchSchema)
 def put_branch(wanted: dict[str, Any], headers: dict[str, Any], branch_id: str) -> tuple[Branch, int, dict[str, str]]:
     """Describe a branch to the gates; 201 where it is new."""
     branch, created = branches.put(current_session(), principal(), branch_id, wanted, headers["if_match"])
-    return branch, 201 if created else 200, {"ETag": etag(branch.version)}
+    return tagged(branch, branch.version, 201 if created else 200)
 
 
 @blp.post("/branches/<branch_id>/mode")

@@ -8,7 +8,7 @@ from flask import Response
 
 from platform_api.access import entries, schemas, strangers
 from platform_api.access.models import Stranger
-from platform_api.access.routes_common import PEOPLE
+from platform_api.core.schemas import PEOPLE
 from platform_api.core.security import principal, require
 from platform_api.core.web import blueprint, current_session, transaction
 

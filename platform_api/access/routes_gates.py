@@ -7,8 +7,7 @@ from typing import Any
 from platform_api.access import gates
 from platform_api.access import schemas_devices as schemas
 from platform_api.access.models import Edge, Gate
-from platform_api.access.schemas import IfMatch
-from platform_api.access.versions import etag
+from platform_api.core.schemas import IfMatch, etag, tagged
 from platform_api.core.security import principal, require
 from platform_api.core.web import blueprint, current_session, transaction
 
@@ -82,7 +81,7 @@ def list_gates(query: dict[str, Any]) -> dict[str, Any]:
 def get_gate(gate_id: str) -> Tagged:
     """One gate, with its ETag."""
     gate = gates.get_gate(current_session(), principal(), gate_id)
-    return gate, 200, {"ETag": etag(gate.version)}
+    return tagged(gate, gate.version)
 
 
 @blp.patch("/gates/<gate_id>")
@@ -94,7 +93,7 @@ def get_gate(gate_id: str) -> Tagged:
 def change_gate(wanted: dict[str, Any], headers: dict[str, Any], gate_id: str) -> Tagged:
     """Change some fields of a gate."""
     gate = gates.change_gate(current_session(), principal(), gate_id, wanted, headers["if_match"])
-    return gate, 200, {"ETag": etag(gate.version)}
+    return tagged(gate, gate.version)
 
 
 @blp.delete("/gates/<gate_id>")

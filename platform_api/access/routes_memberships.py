@@ -6,8 +6,7 @@ from typing import Any
 
 from platform_api.access import memberships, schemas
 from platform_api.access.models import Membership
-from platform_api.access.routes_common import PEOPLE
-from platform_api.access.versions import etag
+from platform_api.core.schemas import PEOPLE, IfMatch, tagged
 from platform_api.core.security import principal, require
 from platform_api.core.web import blueprint, current_session, transaction
 
@@ -19,7 +18,7 @@ Answer = tuple[Membership, int, dict[str, str]]
 
 
 def _answer(membership: Membership, status: int = 200) -> Answer:
-    return membership, status, {"ETag": etag(membership.version)}
+    return tagged(membership, membership.version, status)
 
 
 @blp.post("")
@@ -56,7 +55,7 @@ def get(membership_id: str) -> Answer:
 @require(*STAFF)
 @transaction("access", idempotent=True)
 @blp.arguments(schemas.MembershipChange)
-@blp.arguments(schemas.IfMatch, location="headers")
+@blp.arguments(IfMatch, location="headers")
 @blp.response(200, schemas.MembershipSchema)
 def change(wanted: dict[str, Any], headers: dict[str, Any], membership_id: str) -> Answer:
     """Change some fields."""
@@ -67,7 +66,7 @@ def change(wanted: dict[str, Any], headers: dict[str, Any], membership_id: str) 
 @require(*STAFF)
 @transaction("access", idempotent=True)
 @blp.arguments(schemas.FreezeSchema)
-@blp.arguments(schemas.IfMatch, location="headers")
+@blp.arguments(IfMatch, location="headers")
 @blp.response(200, schemas.MembershipSchema)
 def freeze(wanted: dict[str, Any], headers: dict[str, Any], membership_id: str) -> Answer:
     """Let a membership rest for some days."""
@@ -79,7 +78,7 @@ def freeze(wanted: dict[str, Any], headers: dict[str, Any], membership_id: str) 
 @require(*STAFF)
 @transaction("access", idempotent=True)
 @blp.arguments(schemas.BlockSchema)
-@blp.arguments(schemas.IfMatch, location="headers")
+@blp.arguments(IfMatch, location="headers")
 @blp.response(200, schemas.MembershipSchema)
 def block(wanted: dict[str, Any], headers: dict[str, Any], membership_id: str) -> Answer:
     """Block for an unpaid fee or a ban; null lifts the block."""

@@ -4,41 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from platform_api.access.models import BLOCK_REASONS, EVERY_BRANCH, MODES
-from platform_api.core.pagination import MAX_LIMIT
+from platform_api.core.schemas import ID, PageQuery, Strict, page_of
 
-ID = validate.Regexp(r"^[A-Za-z0-9_.:-]{1,64}\Z", error="Not an id.")
 ACCESS_TIMES = {"description": 'Weekly hours, {"mon": [["06:00", "23:00"]]}; null: around the clock.'}
 _TEXT = validate.Length(min=1, max=100)
 _REASON = validate.Length(min=1, max=500)
-
-
-class Strict(Schema):
-    """A request: what is not named here is refused."""
-
-    class Meta:
-        unknown = RAISE
-
-
-def page_of(item: type[Schema], name: str) -> type[Schema]:
-    """The schema of a page of items: {items, next_cursor}."""
-    page = {"items": fields.List(fields.Nested(item)), "next_cursor": fields.String(allow_none=True)}
-    return Schema.from_dict(page, name=name)  # type: ignore[arg-type]
-
-
-class PageQuery(Strict):
-    """Which page of a list."""
-
-    cursor = fields.String(load_default=None, validate=validate.Length(max=500))
-    limit = fields.Integer(load_default=50, validate=validate.Range(1, MAX_LIMIT))
-
-
-class IfMatch(Schema):
-    """The ETag that was read; an edit of a newer version is then refused with 412."""
-
-    if_match = fields.String(data_key="If-Match", load_default=None, validate=validate.Length(max=200))
 
 
 # --- branches

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
 
-from platform_api.access.schemas import ID, Strict, page_of
+from platform_api.core.schemas import ID, Strict, page_of
 
 MAX_VECTORS = 64 * 1024
 DIRECTIONS = ("in", "out", "both")

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
 
-from ml_bentos.face.thresholds import METADATA
+from ml_bentos.registry import live_version
 from platform_api.access import purge
 from platform_api.core import clock
 from platform_api.core.database import database
@@ -296,14 +296,12 @@ def test_identify_refuses_what_is_no_face(world: Any, node: Any, vectors: Any) -
 
 
 def test_models_and_thresholds_reach_the_edges(world: Any, node: Any) -> None:
-    packaged = next(METADATA.glob("*.json"), None)
-    if packaged is None:
-        pytest.skip("no model metadata in this tree")
-    world.enrolled(world.registered(), 1, model_version=packaged.stem)
+    version = live_version()
+    world.enrolled(world.registered(), 1, model_version=version)
     node.sync()
-    thresholds = node.replica["model", packaged.stem]["thresholds"]
-    assert thresholds["model_version"] == packaged.stem
-    assert node.replica["model", packaged.stem]["live"]
+    thresholds = node.replica["model", version]["thresholds"]
+    assert thresholds["model_version"] == version
+    assert node.replica["model", version]["live"]
     world.ok("PUT", "/models/next", json={"live": True, "thresholds": thresholds})
     node.sync()
     assert [key for (kind, key), data in node.replica.items() if kind == "model" and data["live"]] == ["next"]

@@ -113,6 +113,7 @@ CREATE TABLE enrolment (
     withdrawn boolean NOT NULL,
     CONSTRAINT pk_enrolment PRIMARY KEY (member_id, model_version)
 );
+CREATE INDEX ix_enrolment_model_version ON enrolment (model_version) WHERE NOT withdrawn;
 
 CREATE TABLE withdrawn_template (
     template_id text CONSTRAINT pk_withdrawn_template PRIMARY KEY,
