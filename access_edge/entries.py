@@ -123,8 +123,8 @@ class EntryLog:
             return [(row["seq"], _document(row)) for row in rows if row["seq"] not in self._in_flight][:limit]
 
     def acknowledge(self, seqs: list[int]) -> None:
-        """The centre has these."""
-        with self._lock, sqlite.transaction(self._connection) as connection:
+        """The centre has these. Not flushed: what a power cut undoes of it is sent once more, and known by its id."""
+        with self._lock, sqlite.transaction(self._results) as connection:
             connection.executemany("DELETE FROM unsent WHERE seq = ?", [(seq,) for seq in seqs])
 
     def reject(self, seq: int, problem: str) -> None:

@@ -39,6 +39,10 @@ class Liveness:
             told = policy.describe(policy.parse(name), self._passive is not None)
             (log.warning if told.warning else log.info)("liveness", policy=name, message=told.ko, message_en=told.en)
 
+    def asks(self, wanted: Policy) -> bool:
+        """Whether `score` has anything to do under this policy."""
+        return self._passive is not None and policy.uses_passive(wanted)
+
     def score(self, wanted: Policy, bgr: Image, face: Face, stages: Stages) -> float | None:
         """Probability that the face is real; None where the policy does not ask, or no weights are there."""
         if self._passive is None or not policy.uses_passive(wanted):

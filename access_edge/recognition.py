@@ -80,6 +80,7 @@ class Recogniser:
         verdict: str = "no_match"
         candidates: list[Candidate] = []
         shown: Prepared | None = None
+        asked = self._liveness.asks(policy)
         for frame in prepared(bundle.model, frames, self._pool, stages):
             if frame.face is None:
                 if shown is None:
@@ -87,13 +88,13 @@ class Recogniser:
                 continue
             shown = frame
             face = frame.face
-            judged = self._pool.submit(self._liveness.score, policy, frame.bgr, face, stages)
+            judged = self._pool.submit(self._liveness.score, policy, frame.bgr, face, stages) if asked else None
             with stages("embed"):
                 probes.append(bundle.model.embed(frame.bgr, face))
             with stages("search"):
                 candidates = self._allowed(bundle.near.search(np.stack(probes)))
                 verdict = decide(candidates, bundle.thresholds, bundle.near.size)
-            live.append(judged.result())
+            live.append(judged.result() if judged else None)
             if verdict != "unsure":
                 break
         if shown is None or shown.face is None:
