@@ -34,8 +34,8 @@ _ATTACKS = frozenset({"flat_picture", "jump", "other_face"})
 class PassiveThresholds:
     """Scores of passive liveness: at `live` or more it is a head, at `spoof` or less it is none, between them unsure.
 
-    The defaults let 90 % of LFW's photos through at once, call 3 % no head, and take 0.5 % of the same photos for live
-    when they are shown on a simulated screen (`python -m tests.benchmarks.liveness`). Cameras and light differ: set them
+    The defaults let 89 % of LFW's photos through at once and call 2 % no head; of the same photos on a simulated screen they
+    take 1 % for live, on a simulated print 5 % (`python -m tests.benchmarks.liveness`). Cameras and light differ: set them
     from frames of the gate itself.
     """
 

@@ -110,7 +110,7 @@ def passively(lfw: Path, weights: Path, number: int) -> dict[str, float]:
 def main() -> None:
     """Prints the tables; JSON to build/bench/liveness.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--number", type=int, default=500, help="sequences of each kind")
+    parser.add_argument("--number", type=int, default=300, help="sequences of each kind")
     number = parser.parse_args().number
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

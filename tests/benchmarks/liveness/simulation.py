@@ -67,11 +67,11 @@ def wander(frames: int, size: float, rng: np.random.Generator) -> Points:
 def head(
     side: str, rng: np.random.Generator, camera: Camera, degrees: float | None = None, frames: int | None = None
 ) -> list[Points]:
-    """A living head that turns to `side`: 25 to 45 degrees unless told."""
+    """A living head that turns to `side`: 30 to 45 degrees, as asked, unless told."""
     count = frames or int(rng.integers(8, 26))
     shape = HEAD + rng.normal(0, 1, HEAD.shape) * HEAD_SPREAD
     shape[2, 2] = min(shape[2, 2], -0.3)
-    peak = (degrees if degrees is not None else rng.uniform(25, 45)) * (1 if side == "left" else -1)
+    peak = (degrees if degrees is not None else rng.uniform(30, 45)) * (1 if side == "left" else -1)
     yaw = rng.normal(0, 4) + peak * path(count, rng, rng.random() < 0.5) + rng.normal(0, 0.5, count)
     pitch = rng.normal(0, 6) + wander(count, 5, rng)
     roll = rng.normal(0, 4) + wander(count, 5, rng)
