@@ -83,9 +83,16 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def fresh_databases(postgres: Postgres) -> Iterator[Postgres]:
-    """The server with all tables empty (the audit trail included: its trigger is set aside for the moment)."""
+    """The server with all tables empty (the append-only ones included: their triggers are set aside for the moment)."""
     _empty(postgres)
     yield postgres
+
+
+# Tables with a trigger before TRUNCATE (bit 5 of tgtype): the audit trail, the ledger.
+_GUARDED = text(
+    "SELECT DISTINCT c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+    " WHERE NOT t.tgisinternal AND t.tgtype & 32 <> 0"
+)
 
 
 def _empty(postgres: Postgres) -> None:
@@ -96,13 +103,14 @@ def _empty(postgres: Postgres) -> None:
             names = connection.scalars(
                 text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'")
             ).all()
-            if "audit_log" in names:
-                connection.execute(text("ALTER TABLE audit_log DISABLE TRIGGER audit_append_only"))
+            guarded = connection.scalars(_GUARDED).all()
+            for name in guarded:
+                connection.execute(text(f'ALTER TABLE "{name}" DISABLE TRIGGER USER'))
             if names:
                 listed = ", ".join(f'"{name}"' for name in names)
                 connection.execute(text(f"TRUNCATE {listed} RESTART IDENTITY CASCADE"))
-            if "audit_log" in names:
-                connection.execute(text("ALTER TABLE audit_log ENABLE TRIGGER audit_append_only"))
+            for name in guarded:
+                connection.execute(text(f'ALTER TABLE "{name}" ENABLE TRIGGER USER'))
 
 
 @pytest.fixture(scope="session")
