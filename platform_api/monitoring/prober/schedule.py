@@ -29,7 +29,7 @@ class Schedule(Generic[T]):
 
     _heap: list[tuple[float, int, T]] = field(default_factory=list)
     _tickets: dict[int, int] = field(default_factory=dict)
-    _count: itertools.count[int] = field(default_factory=itertools.count)
+    _count: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def add(self, item: T, due: float) -> None:
         """`item` is due at `due` (monotonic)."""
