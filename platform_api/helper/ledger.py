@@ -14,7 +14,7 @@ After erasure of a helper the books stand, as bookkeeping law demands (Korean Co
 on National Taxes art. 85-3: five), under the account's own opaque id, which no longer leads to a person.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,7 @@ def post(session: Session, kind: str, reference: str, lines: Mapping[str, int], 
     )
     if made is None:
         return False
+    _make_platform_accounts(session, lines)
     lock(session, lines)
     for account_id, won in sorted(lines.items()):
         session.execute(insert(Posting).values(transaction_id=made, account_id=account_id, won=won))
@@ -133,6 +134,16 @@ def trial_balance(session: Session) -> dict[str, int]:
         **{kind: sums.get(kind, 0) for kind in ("available", "held", "rewards", "payouts")},
         "total": sum(sums.values()),
     }
+
+
+def _make_platform_accounts(session: Session, account_ids: Collection[str]) -> None:
+    rows = [
+        {"account_id": account_id, "kind": account_id.removeprefix("platform:"), "created_at": now()}
+        for account_id in (REWARDS, PAYOUTS)
+        if account_id in account_ids
+    ]
+    if rows:
+        session.execute(insert(Account).values(rows).on_conflict_do_nothing())
 
 
 def _of_helper(session: Session, helper_id: str) -> dict[str, str]:

@@ -147,9 +147,6 @@ CREATE TABLE object_deletion (
     due_at timestamptz NOT NULL
 );
 CREATE INDEX ix_object_deletion_due_at ON object_deletion (due_at);
-
-INSERT INTO account (account_id, kind, created_at) VALUES
-    ('platform:rewards', 'rewards', clock_timestamp()), ('platform:payouts', 'payouts', clock_timestamp());
 """
 
 LEDGER_RULES = """
