@@ -53,6 +53,8 @@ def fetch(template_id: str, member_id: str, model_version: str) -> Template | No
     answer = auth_client().get(f"/auth/internal/v1/templates/{template_id}")
     if answer.status_code == 404:
         return None
+    if answer.status_code == 401:
+        auth_client.cache_clear()  # the token at hand is worth nothing any more, whatever its life said
     if answer.status_code != 200:
         raise TransientFailure(f"auth answered {answer.status_code} for a template")
     try:

@@ -21,6 +21,8 @@ from platform_api.core.errors import Problem
 from platform_api.core.schemas import check_match
 from platform_api.core.security import Principal, audit
 
+_LAPSE_AT_ONCE = 1000
+
 
 def terms(membership: Membership) -> Terms:
     """What the rules need of a membership."""
@@ -127,6 +129,7 @@ def lapse(session: Session, keep: timedelta) -> int:
         select(Membership)
         .where(Membership.lapsed.is_(False), Membership.valid_until < (clock.now() - keep).date())
         .order_by(Membership.member_id)
+        .limit(_LAPSE_AT_ONCE)
     )
     count = 0
     for membership in session.scalars(ended).all():

@@ -10,24 +10,18 @@ from datetime import date, datetime
 from typing import Any
 
 from pgvector.sqlalchemy import Vector
-from sqlalchemy import BigInteger, DateTime, ForeignKey, Index, LargeBinary, MetaData, SmallInteger, Text, Uuid, text
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy import BigInteger, ForeignKey, Index, MetaData, SmallInteger, Uuid, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import UserDefinedType
-from uuid_utils import uuid7
 
 from platform_api.core.clock import now
+from platform_api.core.models import COLUMN_TYPES, NAMING, new_id
 
 EVERY_BRANCH = "*"
 """Among the branches of a membership: all of them, present and future."""
 
 MODES = ("normal", "lockdown", "emergency_open")
 BLOCK_REASONS = ("unpaid", "banned")
-
-
-def new_id() -> str:
-    """A UUIDv7 (RFC 9562): opaque, and in the order of creation."""
-    return str(uuid7())
 
 
 class Xid8(UserDefinedType[int]):
@@ -45,22 +39,8 @@ class Xid8(UserDefinedType[int]):
 class Base(DeclarativeBase):
     """Declarative base of this domain alone: its metadata never meets another domain's."""
 
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads it from the class)
-        str: Text,
-        datetime: DateTime(timezone=True),
-        bytes: LargeBinary,
-        dict[str, Any]: JSONB(none_as_null=True),
-        list[dict[str, Any]]: JSONB(none_as_null=True),
-        list[str]: ARRAY(Text),
-    }
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = COLUMN_TYPES
 
 
 class Branch(Base):

@@ -23,10 +23,11 @@ from sqlalchemy.orm import Session
 
 from platform_api.access import branches, feed, members, memberships, rules
 from platform_api.access.gallery import envelope
-from platform_api.access.models import EVERY_BRANCH, QrKey, QrPass, new_id
+from platform_api.access.models import EVERY_BRANCH, QrKey, QrPass
 from platform_api.access.settings import settings
 from platform_api.core import clock
 from platform_api.core.errors import Problem
+from platform_api.core.models import new_id
 from platform_api.core.security import Principal, audit
 
 TYPE = "gate-pass"

@@ -17,11 +17,12 @@ from sqlalchemy.orm import Session
 from ml_bentos.face.images import ImageProblem, decode_image
 from platform_api.access.authority import managed, not_found
 from platform_api.access.device_auth import Device
-from platform_api.access.models import Gate, Stranger, new_id
+from platform_api.access.models import Gate, Stranger
 from platform_api.access.settings import settings
 from platform_api.core import clock
 from platform_api.core.database import on_commit, on_rollback
 from platform_api.core.errors import Problem
+from platform_api.core.models import new_id
 from platform_api.core.pagination import page
 from platform_api.core.security import Principal, audit
 from platform_api.core.storage import ObjectStore
