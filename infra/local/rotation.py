@@ -23,7 +23,7 @@ def rotate_jwt(state: State) -> str:
 def rotate_keyring(state: State) -> str:
     """A new key-encryption key for faces at rest, at the centre and on the gate node; returns the centre's key id.
 
-    Services that hold a ring are started anew.
+    Services that hold a ring are started anew; `smartfit up` waits until they are ready.
     """
     held = Credentials(state.secrets)
     for file in (held.edge_keyring, held.keyring):

@@ -26,6 +26,7 @@ from infra.local.state import State, StateError
 
 # A unix socket's path holds 107 bytes, and supervisord binds a longer temporary name first.
 LONGEST_SOCKET = 107 - len(".1234567")
+STOP_S = 60.0
 PASSIVE = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 _NOT_THERE = (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError)
 
@@ -95,13 +96,11 @@ class Supervisor:
                     self._proxy.startProcess(name, False)
 
     def restart(self, *names: str) -> None:
-        """Stop and start again, in the order given."""
-        for name in names:
-            with contextlib.suppress(xmlrpc.client.Fault):
-                self._proxy.stopProcess(name, True)
-            self._proxy.startProcess(name, False)
+        """Stop side by side and start again."""
+        self._stop(names, time.monotonic() + STOP_S)
+        self.start(*names)
 
-    def shut_down(self, timeout_s: float = 60.0) -> list[int]:
+    def shut_down(self, timeout_s: float = STOP_S) -> list[int]:
         """Stop all services and supervisord; end what is left of this installation. Returns the pids left over."""
         deadline = time.monotonic() + timeout_s
         with contextlib.suppress(*_NOT_THERE, xmlrpc.client.Fault):
