@@ -71,7 +71,7 @@ def _compile(network: MiniFASNet) -> Callable[[torch.Tensor], torch.Tensor]:
         for parameter in network.parameters():
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-        traced = torch.jit.trace(network, example)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
         frozen: Callable[[torch.Tensor], torch.Tensor] = torch.jit.freeze(traced)
         for _ in range(3):  # the first calls specialise the graph
             frozen(example)
