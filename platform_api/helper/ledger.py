@@ -129,7 +129,7 @@ def statement(
 def trial_balance(session: Session) -> dict[str, int]:
     """The sum of all postings by kind of account, and over all (`total`), which is 0."""
     query = select(Account.kind, func.sum(Posting.won)).join(Posting, Posting.account_id == Account.account_id)
-    sums = {kind: int(won) for kind, won in session.execute(query.group_by(Account.kind)).tuples()}
+    sums = {kind: int(won) for kind, won in session.execute(query.group_by(Account.kind))}
     return {
         **{kind: sums.get(kind, 0) for kind in ("available", "held", "rewards", "payouts")},
         "total": sum(sums.values()),
@@ -148,4 +148,4 @@ def _make_platform_accounts(session: Session, account_ids: Collection[str]) -> N
 
 def _of_helper(session: Session, helper_id: str) -> dict[str, str]:
     query = select(Account.kind, Account.account_id).where(Account.helper_id == helper_id)
-    return dict(session.execute(query).tuples().all())
+    return {row.kind: row.account_id for row in session.execute(query)}

@@ -26,7 +26,9 @@ class HelperSettings(Settings):
     helper_photo_max_px: int = Field(default=2048, ge=320, description="Longer side of a stored photo.")
     helper_photo_min_px: int = Field(default=200, ge=32, description="A photo with a shorter side is refused.")
     helper_photos_keep_days: int = Field(default=400, ge=1, description="Days until photos are deleted; hashes stay.")
-    helper_uploads_at_once: int = Field(default=4, ge=1, description="In one process; pictures take memory.")
+    helper_uploads_at_once: int = Field(
+        default=4, ge=1, le=10, description="In one process; each takes tens of megabytes and two database connections."
+    )
 
     helper_withdrawal_min_won: int = Field(default=5000, ge=1)
     helper_withdrawals_open: int = Field(default=3, ge=1, description="Undecided requests a helper may have.")

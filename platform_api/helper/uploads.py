@@ -14,7 +14,7 @@ from platform_api.helper.settings import settings
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PATIENCE_S = 3.0
+PATIENCE_S = 5.0
 
 
 def form(schema: Schema) -> dict[str, Any]:
@@ -33,7 +33,11 @@ def form(schema: Schema) -> dict[str, Any]:
 
 
 class FewAtOnce:
-    """Lets so many uploads through at once, and tells the others to come again (503 `busy`): each takes tens of megabytes."""
+    """Lets so many uploads through at once, and tells the others to come again (503 `busy`).
+
+    Each takes tens of megabytes, and a second database connection (see `objects`) while it holds its first: with too many
+    at once, all would hold one and wait for another.
+    """
 
     def __init__(self) -> None:
         self._free: threading.BoundedSemaphore | None = None
