@@ -1,0 +1,32 @@
+"""Distances on the globe, near enough for finding a gym."""
+
+import math
+from dataclasses import dataclass
+
+_RADIUS_KM = 6371.0088
+_KM_PER_DEGREE = math.pi * _RADIUS_KM / 180
+
+
+@dataclass(frozen=True)
+class Box:
+    """Degrees; never across the date line."""
+
+    south: float
+    west: float
+    north: float
+    east: float
+
+
+def kilometres(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
+    """Great-circle distance (haversine formula)."""
+    a, b = math.radians(latitude), math.radians(other_latitude)
+    half = math.sin((b - a) / 2) ** 2
+    half += math.cos(a) * math.cos(b) * math.sin(math.radians(other_longitude - longitude) / 2) ** 2
+    return 2 * _RADIUS_KM * math.asin(math.sqrt(min(1.0, half)))
+
+
+def around(latitude: float, longitude: float, km: float) -> Box:
+    """The smallest box that holds the circle of radius `km`."""
+    high = km / _KM_PER_DEGREE
+    wide = min(180.0, high / max(0.01, math.cos(math.radians(latitude))))
+    return Box(max(-90.0, latitude - high), longitude - wide, min(90.0, latitude + high), longitude + wide)

@@ -1,0 +1,231 @@
+"""A Korean sentence, understood: what must hold, what would be nice, and what words are left to look for.
+
+Steps: one form of writing (hangul.clean), keys typed on the wrong layout, set phrases (filters), morphemes (tokens),
+known places, amenities and traits (lexicon), typing errors; the rest are words for the engine. No language model.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from platform_api.search import filters
+from platform_api.search.filters import Wishes
+from platform_api.search.hangul import clean, from_keys, initials, is_initials, jamo, split_compounds, to_keys
+from platform_api.search.lexicon import Concept, Lexicon, Place, lexicon, squeeze
+from platform_api.search.query import Form, Word
+from platform_api.search.tokens import Token, analyzer, is_content
+
+LONGEST = 200
+MOST_WORDS = 12
+Known = Callable[[Collection[str]], set[str]]
+"""Which of these words stand in the index."""
+
+_NEGATIONS = {"없", "말", "빼", "제외", "싫", "안", "못", "아니", "않"}
+_LATIN = re.compile(r"[A-Za-z]+")
+_LONE_LETTERS = re.compile(r"[가-힣]*[ㄱ-ㅎㅏ-ㅣ][ㄱ-ㅎㅏ-ㅣ가-힣]*")
+_SUFFIXES = ("점", "지점")
+_ADDRESS = re.compile(r"[가-힣]{2,}(?:동|구|시|군|읍|면|로|길|역)\Z")
+
+
+@dataclass
+class Reading:
+    """What was understood.
+
+    Attributes:
+        text: the sentence as it was searched.
+        places: each a name as typed, and the places that it may mean.
+        wanted, unwanted: amenities.
+        traits: what would be nice.
+        words: what is left.
+        corrections: (as typed, as taken).
+    """
+
+    text: str
+    wishes: Wishes = field(default_factory=Wishes)
+    places: list[tuple[str, list[Place]]] = field(default_factory=list)
+    wanted: list[Concept] = field(default_factory=list)
+    unwanted: list[Concept] = field(default_factory=list)
+    traits: list[Concept] = field(default_factory=list)
+    words: list[Word] = field(default_factory=list)
+    corrections: list[tuple[str, str]] = field(default_factory=list)
+
+
+def read(text: str, today: int, known: Known) -> Reading:
+    """Understand `text`.
+
+    Args:
+        today: day of the week (0 Monday).
+        known: tells which words stand in the index; they are no typing errors.
+    """
+    words = lexicon()
+    reading = Reading(clean(text, LONGEST))
+    typed = _layout(reading, words)
+    reading.wishes, rest = filters.read(typed, today)
+    for code in reading.wishes.traits:
+        _add(reading.traits, words.concept("trait", code))
+    rest = _initials(reading, rest)
+    tokens = [t for t in analyzer().tokens(rest) if t.end > t.start]
+    _take(reading, rest, tokens, words, known)
+    del reading.words[MOST_WORDS:]
+    return reading
+
+
+def _layout(reading: Reading, words: Lexicon) -> str:
+    """The sentence with words retyped that were typed on the wrong keyboard layout."""
+    text = _LONE_LETTERS.sub(lambda match: _latin(match.group(), words), reading.text)
+    runs = {run for run in _LATIN.findall(text) if len(run) >= 3 and not words.knows(run.lower())}
+    korean = {run: word for run in runs if (word := from_keys(run)) and len(word) >= 2}
+    if any(words.knows(token.form) for word in korean.values() for token in analyzer().tokens(word)):
+        # One word that makes sense shows on which layout the whole sentence was typed.
+        text = _LATIN.sub(lambda m: korean.get(m.group()) or from_keys(m.group()) or m.group(), text)
+        korean = {}
+    if text != reading.text:
+        reading.corrections.append((reading.text, text))
+    for run, word in korean.items():
+        # The name of a branch, perhaps, in either script.
+        parts = [token.form for token in analyzer().tokens(word) if is_content(token)]
+        forms = (Form(run.lower()), *(Form(form, 0.9) for form in dict.fromkeys((word, *parts))))
+        reading.words.append(Word(run, forms, jamo(word)))
+        text = text.replace(run, " " * len(run))
+    return text
+
+
+def _latin(part: str, words: Lexicon) -> str:
+    latin = None if is_initials(part) else to_keys(part)
+    return latin if latin and words.knows(latin) else part
+
+
+def _initials(reading: Reading, text: str) -> str:
+    """Words of initial consonants alone are for the engine: names and places alike may begin so."""
+    for part in text.split():
+        if is_initials(part):
+            letters = split_compounds(part)
+            reading.words.append(Word(part, initials=letters, role="required"))
+            text = text.replace(part, " " * len(part), 1)
+    return text
+
+
+def _take(reading: Reading, text: str, tokens: list[Token], words: Lexicon, known: Known) -> None:
+    strange = _misspelt(text, tokens, words, known)
+    i = 0
+    while i < len(tokens):
+        fixed = strange.get(i)
+        if fixed:
+            length, typed, meant = fixed
+            reading.corrections.append((typed, meant))
+            _place_or_concept(reading, typed, meant, tokens, i + length, words)
+            i += length
+            continue
+        for length in (4, 3, 2, 1):
+            name = _joined(text, tokens, i, length)
+            if name and _place_or_concept(reading, name, squeeze(name), tokens, i + length, words):
+                i += length
+                break
+        else:
+            i += _word(reading, text, tokens, i)
+
+
+def _joined(text: str, tokens: list[Token], start: int, length: int) -> str | None:
+    """The text of `length` nouns in a row; a single token may be of any kind."""
+    run = tokens[start : start + length]
+    if len(run) < length:
+        return None
+    if length == 1:
+        return run[0].form
+    if not all(token.is_noun for token in run) or any(b.start - a.end > 1 for a, b in itertools.pairwise(run)):
+        return None
+    return text[run[0].start : run[-1].end].lower()
+
+
+def _place_or_concept(reading: Reading, typed: str, key: str, tokens: list[Token], after: int, words: Lexicon) -> bool:
+    """Take a word that the lexicon knows. Returns False where it does not."""
+    stem = next(
+        (key.removesuffix(s) for s in _SUFFIXES if key.endswith(s) and key.removesuffix(s) in words.places), None
+    )
+    if key in words.places or stem:
+        found = words.places[stem or key]
+        reading.places.append((stem or key, found))
+        # A branch may bear the name of a place without lying in it: the word counts as well.
+        reading.words.append(Word(typed, tuple(Form(t) for t in dict.fromkeys((key, stem or key))), role="bonus"))
+        return True
+    concept = words.concepts.get(key)
+    if concept is not None:
+        if concept.kind == "trait":
+            _add(reading.traits, concept)
+        elif _negated(tokens, after):
+            _add(reading.unwanted, concept)
+        else:
+            _add(reading.wanted, concept)
+        return True
+    return key in words.generic
+
+
+def _add(concepts: list[Concept], concept: Concept) -> None:
+    if concept not in concepts:
+        concepts.append(concept)
+
+
+def _negated(tokens: list[Token], after: int) -> bool:
+    """Whether what follows a noun denies it: 없는, 말고, 빼고, 안 되는."""
+    for token in tokens[after : after + 3]:
+        if token.form in _NEGATIONS:
+            return True
+        if token.is_noun and token.tag != "XSV":
+            return False
+    return False
+
+
+def _word(reading: Reading, text: str, tokens: list[Token], at: int) -> int:
+    """Take a word that the lexicon does not know. Returns how many tokens it was."""
+    token = tokens[at]
+    if not is_content(token):
+        return 1
+    name = _joined(text, tokens, at, 2)
+    if name and _ADDRESS.match(name) and tokens[at].end == tokens[at + 1].start:
+        reading.words.append(Word(name, (Form(name), Form(token.form, 0.8)), jamo(name), role="required"))
+        return 2
+    form = token.form
+    forms = [Form(form)]
+    stem = next((form.removesuffix(s) for s in _SUFFIXES if form.endswith(s) and len(form) > len(s) + 1), None)
+    if stem:
+        forms.append(Form(stem, 0.9))
+    letters = jamo(form) if token.is_noun and len(form) >= 2 else None
+    role = "required" if len(form) >= 3 and _ADDRESS.match(form) else "wanted" if token.is_noun else "bonus"
+    reading.words.append(Word(form, tuple(forms), letters, role=role))
+    return 1
+
+
+def _misspelt(text: str, tokens: list[Token], words: Lexicon, known: Known) -> dict[int, tuple[int, str, str]]:
+    """Typing errors: index of the first token -> (number of tokens, as typed, as meant)."""
+    suspects: dict[int, tuple[int, str]] = {}
+    for start, end in _spaced(text, tokens):
+        run = tokens[start:end]
+        guessed = [i for i, t in enumerate(run) if t.is_noun and not t.known and not words.knows(t.form)]
+        for i in guessed:
+            suspects[start + i] = (1, run[i].form)
+        # A noun before a copula (해우 + 인데) is how a tokenizer makes sense of a name it cannot read.
+        copula = any(t.tag == "VCP" for t in run)
+        understood = any(words.knows(t.form) or (t.known and t.is_noun and len(t.form) > 1 and not copula) for t in run)
+        surface = text[run[0].start : run[-1].end].lower()
+        if not guessed and not understood and 2 <= len(surface) <= 6 and not words.knows(surface):
+            suspects[start] = (end - start, surface)
+    if not suspects:
+        return {}
+    there = known({surface for _, surface in suspects.values()})
+    found = {}
+    for at, (length, surface) in suspects.items():
+        meant = None if surface in there else words.corrected(surface)
+        if meant is not None and meant != surface and (length == 1 or initials(meant) == initials(surface)):
+            found[at] = (length, surface, meant)
+    return found
+
+
+def _spaced(text: str, tokens: list[Token]) -> list[tuple[int, int]]:
+    """Tokens by the parts between spaces: (first, one after the last)."""
+    groups, start = [], 0
+    for i in range(1, len(tokens) + 1):
+        if i == len(tokens) or " " in text[tokens[i - 1].end : tokens[i].start]:
+            groups.append((start, i))
+            start = i
+    return groups

@@ -1,0 +1,108 @@
+"""Korean text to words, by kiwi (https://github.com/bab2min/kiwipiepy) with our dictionary.
+
+Its model takes seconds and some 300 MB to load: one for each process, warmed up at start, so that nobody's first query
+waits. Whatever goes into an index and whatever is asked of it passes through here, so that both meet.
+"""
+
+import functools
+import re
+import threading
+from dataclasses import dataclass
+
+from kiwipiepy import Kiwi
+
+from platform_api.search.lexicon import korean_words, lexicon
+
+# Nouns, foreign words, numbers, roots, verbs and adjectives; particles, endings and signs tell nothing.
+_CONTENT = {"NNG", "NNP", "NNB", "NR", "SL", "SH", "SN", "XR", "VV", "VA", "MAG", "W_HASHTAG"}
+_EMPTY_VERBS = {
+    "하",
+    "되",
+    "있",
+    "가",
+    "오",
+    "보",
+    "주",
+    "알",
+    "찾",
+    "이",
+    "같",
+    "받",
+    "나",
+    "살",
+    "들",
+    "쓰",
+    "말",
+    "없",
+}
+_ADVERBS = {"새로"}
+# Kiwi gives guessed morphemes the number of their part of speech.
+_FIRST_IN_DICTIONARY = 100
+_SPLIT = re.compile(r"[^0-9a-zA-Zㄱ-ㅎㅏ-ㅣ가-힣]+")
+
+
+@dataclass(frozen=True)
+class Token:
+    """A morpheme: its form in small letters, its part of speech (Sejong tags), where it stands, and whether the
+    dictionary has it or it was guessed."""
+
+    form: str
+    tag: str
+    start: int
+    end: int
+    known: bool = True
+
+    @property
+    def is_noun(self) -> bool:
+        """Nouns, roots and foreign words: what may be joined with its neighbour to a name."""
+        return self.tag[:2] in {"NN", "SL", "SN", "SH", "XR", "XS"}
+
+
+class Analyzer:
+    """The tokenizer. May be used by many threads at once: kiwi lets go of the interpreter lock while it works."""
+
+    def __init__(self) -> None:
+        # Multi-word proper nouns and the typo table are left out: 190 MB for what our dictionary and jamo do better.
+        # num_workers=1: sentences are short and come one by one.
+        self._kiwi = Kiwi(num_workers=1, load_multi_dict=False, load_typo_dict=False)
+        self._kiwi.add_user_word("헬스장", "NNG", 0.0)
+        for word, tag in korean_words(lexicon()):
+            self._kiwi.add_user_word(word, tag, 0.0)
+        self.tokens("헬스장")
+
+    def tokens(self, text: str) -> list[Token]:
+        """All morphemes of `text`."""
+        return [
+            Token(t.form.lower(), t.tag.partition("-")[0], t.start, t.end, t.id >= _FIRST_IN_DICTIONARY)
+            for t in self._kiwi.tokenize(text or " ")
+        ]
+
+    def words(self, text: str) -> list[str]:
+        """The words of `text` that tell something, in order, with repetitions."""
+        return [token.form for token in self.tokens(text) if is_content(token)]
+
+
+def is_content(token: Token) -> bool:
+    """Whether a morpheme tells something."""
+    if token.tag not in _CONTENT or (token.tag == "MAG" and token.form not in _ADVERBS):
+        return False
+    return not (token.tag in {"VV", "VA"} and token.form in _EMPTY_VERBS)
+
+
+def pieces(text: str) -> list[str]:
+    """The parts of a name between spaces and signs, small letters: no analysis, for names mean nothing."""
+    return [piece for piece in _SPLIT.split(text.lower()) if piece]
+
+
+_making = threading.Lock()
+
+
+def analyzer() -> Analyzer:
+    """The tokenizer of this process, made at first use; call it at start to warm up."""
+    with _making:  # two threads that ask at once share one model
+        return _made()
+
+
+@functools.cache
+def _made() -> Analyzer:
+    return Analyzer()
