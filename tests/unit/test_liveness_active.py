@@ -36,8 +36,8 @@ def generator(seed: int = 1) -> np.random.Generator:
 @sides
 def test_turning_heads_are_accepted(side: active.Side) -> None:
     rng = generator()
-    results = [active.verify(challenge(side), head(side, rng, CAMERA), NOW) for _ in range(200)]
-    assert sum(result.ok for result in results) >= 186  # BPCER measured: about 2 %
+    results = [active.verify(challenge(side), head(side, rng, CAMERA), NOW) for _ in range(120)]
+    assert sum(result.ok for result in results) >= 114  # BPCER measured: 0.7 %
 
 
 @sides
@@ -102,17 +102,17 @@ def test_where_the_face_is_how_large_and_how_inclined_does_not_matter(
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "cut"])
 def test_pictures_are_refused(kind: str, side: active.Side) -> None:
     rng = generator()
-    results = [active.verify(challenge(side), picture(kind, rng, CAMERA), NOW) for _ in range(150)]
+    results = [active.verify(challenge(side), picture(kind, rng, CAMERA), NOW) for _ in range(100)]
     assert sum(result.ok for result in results) == 0
     expected = {"still": "not_enough_turn", "turned": "not_frontal_at_start"}.get(kind, "flat_picture")
-    assert sum(result.reason == expected for result in results) >= 75
+    assert sum(result.reason == expected for result in results) >= 50
 
 
 @sides
 def test_one_picture_cut_to_another_is_a_jump(side: active.Side) -> None:
     rng = generator()
-    results = [active.verify(challenge(side), picture("cut", rng, CAMERA), NOW) for _ in range(300)]
-    assert sum(result.ok for result in results) <= 6  # APCER measured: 0.2 %
+    results = [active.verify(challenge(side), picture("cut", rng, CAMERA), NOW) for _ in range(200)]
+    assert sum(result.ok for result in results) <= 4  # APCER measured: below 1 %
     assert {result.reason for result in results} >= {"jump", "wrong_side"}
 
 
@@ -154,11 +154,7 @@ def test_steady_landmarks_are_those_of_the_frame(lfw: Path) -> None:
     from tests.benchmarks.liveness import photos
 
     find = photos.detector()
-    frame = (
-        photos.read(lfw / "Alejandro_Toledo" / "Alejandro_Toledo_0001.jpg")
-        if (lfw / "Alejandro_Toledo").is_dir()
-        else photos.read(sorted(lfw.glob("*/*.jpg"))[0])
-    )
+    frame = photos.read(min(lfw.glob("*/*.jpg")))
     face = photos.middle_face(frame, find)
     assert face is not None
     again = steady_landmarks(frame, face, find.detect)

@@ -106,7 +106,8 @@ def verify(
 
     `frames`: float32 [5,2] each, px, as YuNet gives them (right eye, left eye, nose, right and left corner of the mouth,
     the subject's sides), in the order taken. `mirrored`: the camera shows a mirror image. `similarities`: cosine of each
-    frame's embedding to the one the member was recognised by (same length as `frames`); all must reach `min_similarity`.
+    frame's embedding to the one the member was recognised by (same length as `frames`); all must reach `min_similarity`,
+    which must leave room for the turned ones: they are less like the frontal one than frontal ones are.
     `now`: when the frames arrived. Pure: single use is kept by `ChallengeBook`.
     Raises ValueError for landmarks that are not finite [5,2], more than MAX_FRAMES, or similarities of another length.
     """
