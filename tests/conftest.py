@@ -3,6 +3,7 @@
 import functools
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +47,19 @@ class Keys:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """One server for the whole run, with every domain's database, role and migrations."""
-    server = PostgresServer(tmp_path_factory.mktemp("postgres") / "data", durable=False)
-    server.start()
+    # Not below pytest's own folder, which each start of pytest closes to other users; the server may run as one.
+    with tempfile.TemporaryDirectory(prefix="smartfit-postgres-") as folder:
+        server = PostgresServer(Path(folder) / "data", durable=False)
+        server.start()
+        try:
+            yield from _served(server)
+        finally:
+            server.stop()
+
+
+def _served(server: PostgresServer) -> Iterator[Postgres]:
     passwords = {name: secrets.token_urlsafe(12) for name in (*database.DOMAINS, READER)}
     urls = bootstrap(server.admin_url, passwords)
     for domain, url in urls.items():
@@ -60,7 +70,6 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     database.dispose_all()
     for domain in urls:
         del os.environ[database.variable(domain)]
-    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, literal, tuple_
+from sqlalchemy import Select, Uuid, literal, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from platform_api.core.errors import Problem
@@ -60,8 +60,8 @@ def _read(column: InstrumentedAttribute[Any], value: Any) -> Any:
     try:
         if kind is datetime:
             return datetime.fromisoformat(value)
-        if kind is UUID:
-            return UUID(value)
+        if isinstance(column.type, Uuid):
+            return UUID(value) if column.type.as_uuid else str(UUID(value))
         return kind(value)
     except (ValueError, TypeError) as error:
         raise _bad_cursor() from error
