@@ -59,7 +59,7 @@ class Centre:
         """
         sent = core_clock.now()
         answer = self._call(self._patient, "GET", "/changes", params={"cursor": cursor, "limit": limit})
-        if answer.status_code == 410:
+        if answer.status_code == 410 or (answer.status_code == 400 and _problem(answer).get("code") == "bad_cursor"):
             raise CursorTooOld
         _raise_for_refusal(answer)
         try:

@@ -156,6 +156,12 @@ class EntryLog:
             self._purge(connection, text(now - keep))
             connection.execute("DELETE FROM used_pass WHERE until < ?", (text(now),))
             connection.execute("DELETE FROM visit WHERE at < ?", (text(now - visits),))
+        # A damaged log names members, and nothing can be erased from it: it is kept to be looked at, but not for ever.
+        for damaged in self.path.parent.glob("entries.damaged-*"):
+            if damaged.stat().st_mtime < (now - keep).timestamp():
+                damaged.unlink()
+        if self.set_aside is not None and not self.set_aside.exists():
+            self.set_aside = None
 
     def counts(self) -> dict[str, int]:
         """Rows by state: entries kept, unsent, rejected, deferred in memory."""

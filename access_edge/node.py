@@ -56,7 +56,7 @@ class EdgeNode:
     def __init__(self, settings: EdgeSettings, load: LoadModel = load_model) -> None:
         self.settings = settings
         folder = settings.edge_state_dir
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _lock(folder)
         envelope = Envelope(KeyRing.from_file(settings.edge_keyring_file))
         key = DeviceKey(settings.edge_id, settings.edge_key_file)

@@ -44,7 +44,7 @@ class NodeState:
         try:
             if self._replica.damaged:
                 return "replica_damaged"
-            if not self._replica.complete:
+            if not self._replica.complete or gate.branch_id not in self._replica.branches:
                 return "gallery_unavailable"
         except ReplicaDamaged as damage:
             self.damaged(damage)

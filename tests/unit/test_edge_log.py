@@ -238,6 +238,10 @@ def test_a_damaged_log_is_kept_aside_and_what_can_be_read_of_it_goes_on(tmp_path
     assert again.counts()["entry"] > 1500
     assert again.counts()["unsent"] > 1500
     again.write(entry())
+    # It names members and nothing can be erased from it, so it goes when its time is over.
+    again.tidy(datetime.now(UTC) + timedelta(days=15), timedelta(days=14), timedelta(days=1))
+    assert again.set_aside is None
+    assert not list(tmp_path.glob("entries.damaged-*"))
     again.close()
 
 

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,8 +19,19 @@ from PIL import Image
 
 from ml_bentos.face import FaceModel
 from ml_bentos.face.images import decode_image
+from ml_bentos.face.liveness import passive
 from platform_api.core import clock
-from tests.edge_world import GateSandbox, PersonPhotos, RunningNode, World, jpeg, strangers, thresholds, wait_for
+from tests.edge_world import (
+    GateSandbox,
+    PersonPhotos,
+    RunningNode,
+    World,
+    embed,
+    jpeg,
+    strangers,
+    thresholds,
+    wait_for,
+)
 
 
 @pytest.fixture
@@ -106,6 +118,18 @@ def test_anti_passback_and_capacity_at_work(node: RunningNode, branch: World, fa
     answer = node.face(a.probe, gate="out")
     assert (answer["decision"], answer["reason"], answer["member_id"]) == ("granted", "exit", a.name)
     assert node.qr(centre.qr_pass(b.name))["reason"] == "granted_qr"
+
+
+def test_soft_anti_passback_lets_in_and_the_centre_is_told(
+    node: RunningNode, branch: World, faces: list[PersonPhotos]
+) -> None:
+    branch.centre.gate("g1", branch.gate.url, anti_passback={"mode": "soft", "minutes": 0})
+    node.settle()
+    assert node.qr(branch.centre.qr_pass(faces[0].name))["warning"] is None
+    answer = node.qr(branch.centre.qr_pass(faces[0].name))
+    assert (answer["decision"], answer["reason"], answer["warning"]) == ("granted", "granted_qr", "anti_passback")
+    entry = told(branch, answer["entry_id"])
+    assert (entry["outcome"], entry["reason"]) == ("granted", "anti_passback")
 
 
 def test_lockdown_closes_the_way_in_and_emergency_opens_all(
@@ -200,7 +224,7 @@ def test_frames_that_need_another_try_say_what_to_do(
         "no_face": jpeg(np.full((240, 320, 3), 127, np.uint8)),
         "several_faces": jpeg(np.hstack([photo, photo])),
         "face_too_small": jpeg(cv2.resize(photo, (70, 70), interpolation=cv2.INTER_AREA)),
-        "blurred": jpeg(cv2.GaussianBlur(photo, (0, 0), 4)),
+        "blurred": jpeg(cv2.GaussianBlur(photo, (0, 0), 7)),
         "too_dark": jpeg((photo * 0.1).astype(np.uint8)),
     }
     before = node.node.entries.counts()["entry"]
@@ -224,6 +248,62 @@ def test_of_several_frames_the_first_that_will_do_decides(node: RunningNode, fac
     empty = jpeg(np.full((240, 320, 3), 127, np.uint8))
     answer = node.face(empty, faces[0].probe, faces[0].probe)
     assert (answer["decision"], answer["member_id"]) == ("granted", faces[0].name)
+
+
+def test_frames_are_fused_while_the_first_is_not_sure(world: World, model: FaceModel, lfw: Path) -> None:
+    folder = next(folder for folder in sorted(lfw.iterdir()) if len(list(folder.glob("*.jpg"))) == 2)
+    photos = [file.read_bytes() for file in sorted(folder.glob("*.jpg"))]
+    vectors = [vector for photo in photos if (vector := embed(model, photo)) is not None]
+    assert len(vectors) == 2
+    mean = (vectors[0] + vectors[1]) / np.linalg.norm(vectors[0] + vectors[1])
+    alone = max(float(vector @ mean) for vector in vectors)
+    # Set between what one frame reaches and what both together do: 1.
+    limits = thresholds() | {
+        "log10_fmr": [-1.0, -9.0],
+        "score": [(1 + alone) / 2 - 1e-4, (1 + alone) / 2],
+        "retry_band": 0.5,
+    }
+    world.centre.model(model.version, thresholds=limits)
+    world.centre.member("m1")
+    world.centre.template("m1", mean[None], model.version)
+    with world.node() as node:
+        answer = node.face(photos[0])
+        assert (answer["decision"], answer["reason"], answer["member_id"]) == ("retry", "unsure", None)
+        assert answer["score"] == pytest.approx(float(vectors[0] @ mean), abs=0.02)
+        answer = node.face(*photos)
+        assert (answer["decision"], answer["member_id"]) == ("granted", "m1")
+        assert answer["score"] > alone
+
+
+@pytest.fixture(scope="module")
+def weights(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with the weights of passive liveness."""
+    files = sorted((data_dir / "models" / "liveness").glob("*.pth"))
+    if not files:
+        pytest.skip("SMARTFIT_DATA has no models/liveness")
+    folder = tmp_path_factory.mktemp("models")
+    passive.add_weights(files, folder)
+    return folder
+
+
+def test_passive_liveness_lets_in_asks_or_refuses_by_its_score(
+    branch: World, faces: list[PersonPhotos], weights: Path
+) -> None:
+    branch.centre.gate("g1", branch.gate.url, liveness="passive")
+    branch.centre.gate("turn", branch.gate.url, liveness="passive_then_active")
+    person = faces[0]
+    for live, spoof, first, second in [
+        (0.0, 0.0, ("granted", "granted"), ("granted", "granted")),
+        (1.0, 0.0, ("retry", "liveness_unsure"), ("retry", "liveness_unsure")),
+        (1.0, 1.0, ("denied", "liveness_failed"), ("denied", "liveness_failed")),
+    ]:
+        limits = {"models_dir": weights, "edge_liveness_live": live, "edge_liveness_spoof": spoof}
+        with branch.node(settings=limits) as node:
+            for gate, expected in (("g1", first), ("turn", second)):
+                answer = node.face(person.probe, gate=gate)
+                assert (answer["decision"], answer["reason"]) == expected
+                assert answer["stages_ms"]["liveness"] > 0
+                assert answer["member_id"] == (person.name if expected[0] == "granted" else None)
 
 
 def png_of(width: int, height: int) -> bytes:

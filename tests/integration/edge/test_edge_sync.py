@@ -13,7 +13,8 @@ import pytest
 from access_edge.cache import hour_of_week
 from access_edge.hours import zone
 from access_edge.ledger import Entry
-from ml_bentos.face import FaceModel, load_model
+from ml_bentos.face import Face, FaceModel, load_model
+from platform_api.core import clock
 from tests.edge_world import PersonPhotos, RunningNode, World, thresholds, wait_for
 
 RNG = np.random.default_rng(11)
@@ -272,6 +273,33 @@ def test_an_entry_ahead_of_the_centres_clock_waits_for_it(node: RunningNode, bra
     branch.centre.refuse_entry = lambda _: None
     wait_for(lambda: len(branch.centre.entries) == 1)
     assert node.node.entries.counts()["rejected"] == 0
+
+
+def test_strangers_frames_are_sealed_bounded_and_gone_in_time(branch: World) -> None:
+    photo = np.random.default_rng(1).integers(0, 255, (300, 300, 3)).astype(np.uint8)
+    face_at = Face(np.array([100, 100, 80, 80], np.float32), np.zeros((5, 2), np.float32), 0.9)
+    with branch.node(settings={"edge_stranger_max": 3, "edge_stranger_keep_h": 2}) as node:
+        branch.centre.gone = True
+        wait_for(lambda: not node.node.sync.online)
+        kept = node.node.strangers
+        for index in range(5):
+            kept.keep(photo, face_at, f"entry-{index}", "g1")
+        wait_for(lambda: kept.count() == 3)
+        files = list((branch.folder / "state" / "strangers").iterdir())
+        for file in files:
+            assert b"JFIF" not in file.read_bytes()
+            assert b"g1" not in file.read_bytes()
+        with clock.travel(timedelta(hours=2)):
+            kept.drop_old()
+            assert kept.count() == 0
+        kept.keep(photo, face_at, "entry-9", "g1")
+        wait_for(lambda: kept.count() == 1)
+        branch.centre.gone = False
+        wait_for(lambda: len(branch.centre.strangers) == 1)
+        wait_for(lambda: kept.count() == 0)
+        query, jpeg = branch.centre.strangers[0]
+        assert (query["entry_id"], query["gate_id"]) == ("entry-9", "g1")
+        assert jpeg.startswith(b"\xff\xd8\xff")
 
 
 def test_the_admin_can_have_the_feed_and_the_log_looked_at_now(branch: World) -> None:
