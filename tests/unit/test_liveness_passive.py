@@ -17,7 +17,7 @@ from ml_bentos.face.liveness.crop import crop, crop_box
 from ml_bentos.face.liveness.networks import ARCHITECTURES, MINIFASNET_V1SE, MINIFASNET_V2, MiniFASNet
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
     """The networks are small: more threads only wait for each other."""
     before = torch.get_num_threads()
