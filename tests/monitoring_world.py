@@ -1,8 +1,13 @@
 """The monitoring domain as it runs, for tests and the benchmark: simulated equipment, heartbeat server and probers, each
 a process of its own, on a real PostgreSQL."""
 
+import base64
+import contextlib
+import json
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -20,7 +25,7 @@ from infra.local.postgres import free_port
 from platform_api.core.database import database, unit_of_work
 from platform_api.core.models import OutboxEvent
 from platform_api.core.security import Principal
-from platform_api.monitoring import registry
+from platform_api.monitoring import lines, registry
 from platform_api.monitoring.models import Branch, Equipment, EquipmentState, Fault
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -130,6 +135,8 @@ class Plant:
             **settings,
         }
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.starting: list[tuple[subprocess.Popen[bytes], str, Path]] = []
+        self.ports: dict[subprocess.Popen[bytes], int] = {}
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.verify = str(self.ca)
@@ -140,50 +147,68 @@ class Plant:
         """URL of the sandbox."""
         return f"https://127.0.0.1:{self.sandbox_port}"
 
-    def start(self, *command: str, ready: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start a process and wait until `ready`, a URL, answers 200."""
+    def start(self, *command: str, ready: str, wait: bool = True, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a process and wait until `ready`, a URL, answers 200 (or let `all_ready` wait)."""
         log = (self.folder / f"{command[0].rsplit('.', 1)[-1]}.log").open("ab")
         whole = {**self.environment, **environment}
         process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=whole, stdout=log, stderr=log)
         self.processes.append(process)
 
+        self.starting.append((process, ready, Path(log.name)))
+        if wait:
+            self.all_ready()
+        return process
+
+    def all_ready(self) -> None:
+        """Wait until all that were started answer."""
+
         def answers() -> bool:
-            assert process.poll() is None, Path(log.name).read_text()
+            process, ready, log = self.starting[0]
+            assert process.poll() is None, log.read_text()
             try:
                 return self.session.get(ready, timeout=5).status_code == 200
             except requests.ConnectionError:
                 return False
 
-        wait_for(answers, 60)
-        return process
+        while self.starting:
+            wait_for(answers, 60)
+            self.starting.pop(0)
 
-    def start_sandbox(self, *, heartbeats: bool = True) -> subprocess.Popen[bytes]:
+    def start_sandbox(self, *, heartbeats: bool = True, wait: bool = True) -> subprocess.Popen[bytes]:
         """The simulated equipment."""
         certificate = ["--cert", str(self.certificate.chain), "--key", str(self.certificate.key)]
         places = ["--port", str(self.sandbox_port), "--api-key-file", str(self.folder / "api_key")]
         if heartbeats:
             places += ["--heartbeat", f"127.0.0.1:{self.heartbeat_port}", "--heartbeat-ca", str(self.ca)]
-        return self.start("infra.sandboxes.equipment", *places, *certificate, ready=f"{self.echo_base}/healthz")
+        return self.start(
+            "infra.sandboxes.equipment", *places, *certificate, ready=f"{self.echo_base}/healthz", wait=wait
+        )
 
-    def start_heartbeat(self, **environment: str) -> subprocess.Popen[bytes]:
+    def start_heartbeat(self, *, wait: bool = True, **environment: str) -> subprocess.Popen[bytes]:
         """The heartbeat server."""
-        port = str(free_port())
-        return self.start(
+        port = free_port()
+        process = self.start(
             "platform_api.monitoring.heartbeat",
+            wait=wait,
             ready=f"http://127.0.0.1:{port}/readyz",
-            SMARTFIT_HEARTBEAT_HEALTH_PORT=port,
+            SMARTFIT_HEARTBEAT_HEALTH_PORT=str(port),
             **environment,
         )
+        self.ports[process] = port
+        return process
 
-    def start_prober(self, **environment: str) -> subprocess.Popen[bytes]:
+    def start_prober(self, *, wait: bool = True, **environment: str) -> subprocess.Popen[bytes]:
         """A worker of the prober."""
-        port = str(free_port())
-        return self.start(
+        port = free_port()
+        process = self.start(
             "platform_api.monitoring.prober",
+            wait=wait,
             ready=f"http://127.0.0.1:{port}/readyz",
-            SMARTFIT_PROBER_HEALTH_PORT=port,
+            SMARTFIT_PROBER_HEALTH_PORT=str(port),
             **environment,
         )
+        self.ports[process] = port
+        return process
 
     def simulate(self, made: list[Made], heartbeat_s: float = 600.0) -> None:
         """Let the sandbox be these items."""
@@ -207,6 +232,12 @@ class Plant:
         """What the sandbox has counted."""
         answer = self.session.get(f"{self.echo_base}/sandbox/devices", timeout=30).json()
         return dict(answer["counts"])
+
+    def metrics(self, process: subprocess.Popen[bytes]) -> dict[str, float]:
+        """Metrics of a heartbeat server or a prober, by name and labels."""
+        lines = self.session.get(f"http://127.0.0.1:{self.ports[process]}/metrics", timeout=5).text.splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
 
     def stop(self, *processes: subprocess.Popen[bytes]) -> None:
         """End these, or all."""
@@ -239,3 +270,33 @@ def empty() -> None:
     )  # fmt: skip
     with database("monitoring").begin() as connection:
         connection.execute(text(";".join(f"DELETE FROM {name}" for name in names)))
+
+
+class Connection:
+    """A device's connection."""
+
+    def __init__(self, site: Plant, source: str = "127.0.0.1") -> None:
+        plain = socket.create_connection(("127.0.0.1", site.heartbeat_port), 10, (source, 0))
+        self.tls = ssl.create_default_context(cafile=str(site.ca)).wrap_socket(plain, server_hostname="127.0.0.1")
+        self.answers = self.tls.makefile("rb")
+
+    def send(self, raw: bytes) -> dict[str, Any]:
+        self.tls.sendall(raw)
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        return dict(json.loads(self.answers.readline()))
+
+    def cut_within(self, seconds: float) -> float:
+        """Seconds until the server ends the connection."""
+        begun = time.monotonic()
+        self.tls.settimeout(seconds)
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while self.answers.readline():
+                pass
+        return time.monotonic() - begun
+
+
+def line(item: Made, seq: int, **change: Any) -> bytes:
+    said = {"seq": seq, "at": datetime.now(UTC).isoformat(), "status": "ok", **change}
+    return lines.sign(item.equipment_id, base64.b64decode(item.private_key), said)

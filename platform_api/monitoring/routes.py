@@ -11,13 +11,14 @@ from platform_api.core.uploads import small_body
 from platform_api.core.web import blueprint, current_session, transaction
 from platform_api.monitoring import faults, registry, routes_faults, schemas
 from platform_api.monitoring.authority import STAFF
-from platform_api.monitoring.models import Equipment
+from platform_api.monitoring.models import Equipment, EquipmentState
 from platform_api.monitoring.registry import Shown
 from platform_api.monitoring.settings import settings
 
 blp = blueprint("equipment", "/monitoring/v1", "Equipment: registry, keys, present state, history")
 blueprints = [blp, *routes_faults.blueprints]
-_SHOWN = tuple(schemas.EquipmentSchema().fields)
+_SHOWN = tuple(name for name in schemas.EquipmentSchema().fields if name != "causes")
+_OF_STATE = frozenset(EquipmentState.__mapper__.columns.keys()) - frozenset(Equipment.__mapper__.columns.keys())
 for each in blueprints:
     each.before_request(small_body)
 
@@ -39,8 +40,8 @@ def shown(found: Shown) -> dict[str, Any]:
         {"reason": reason, **cause, "since": datetime.fromisoformat(cause["since"])}
         for reason, cause in sorted(state.causes.items())
     ]
-    columns = {**vars(state), **vars(equipment)}
-    return {**{name: columns[name] for name in _SHOWN if name in columns}, "causes": causes}
+    body = {name: getattr(state if name in _OF_STATE else equipment, name) for name in _SHOWN}
+    return {**body, "causes": causes}
 
 
 @blp.post("/equipment")

@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+import platform_api.monitoring.events  # noqa: F401 - its handlers register
 from platform_api.app import create_app
 from platform_api.monitoring.settings import settings
 from tests import monitoring_world as world
@@ -45,8 +46,8 @@ def plant(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[w
         world.empty()
         made = world.Plant(tmp_path_factory.mktemp("plant"), postgres.urls["monitoring"], **world.QUICK)
         try:
-            made.start_sandbox()
-            made.start_heartbeat()
+            made.start_sandbox(wait=False)
+            made.start_heartbeat(wait=False)
             made.start_prober()
             yield made
         finally:
