@@ -116,7 +116,7 @@ def body(model: type[M]) -> M:
         raise Refusal(422, "invalid", details) from None
 
 
-class _Server(BaseApplication):  # type: ignore[misc]
+class _Server(BaseApplication):
     def __init__(self, app: Flask, options: dict[str, Any]) -> None:
         self._app, self._options = app, options
         super().__init__()
