@@ -62,7 +62,7 @@ def erase(session: Session, helper_id: str, version: int) -> None:
     for task in tasks:
         if task.state in states.OPEN:
             task.state, task.expired_at = states.after(task.state, "expired"), clock.now()
-        task.helper_id = task.note = None
+        task.helper_id = task.note = task.reason = None
     mine = Withdrawal.helper_id == helper_id
     session.execute(update(Withdrawal).where(mine, Withdrawal.state != "requested").values(destination_sealed=None))
     session.execute(update(Withdrawal).where(mine).values(helper_id=None))

@@ -13,6 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from platform_api.core.clock import now
 from platform_api.core.models import COLUMN_TYPES, NAMING, new_id
+from platform_api.helper.states import State
 
 EVERY_BRANCH = "*"
 """As the branch of a tariff: all that have none of their own."""
@@ -69,7 +70,7 @@ class Task(Base):
     note: Mapped[str | None]
     redo_of: Mapped[str | None] = mapped_column(ForeignKey("task.task_id"), unique=True)
     day: Mapped[date]
-    state: Mapped[str] = mapped_column(default="submitted")
+    state: Mapped[State] = mapped_column(Text, default="submitted")
     reward_won: Mapped[int]
     submitted_at: Mapped[datetime] = mapped_column(default=now)
     verdict: Mapped[str | None]
@@ -79,6 +80,7 @@ class Task(Base):
     label: Mapped[str | None]
     corrected: Mapped[bool | None]
     decided_at: Mapped[datetime | None]
+    reason: Mapped[str | None]
     expired_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
     photos: Mapped[list["Photo"]] = relationship(order_by="Photo.position", lazy="selectin", viewonly=True)

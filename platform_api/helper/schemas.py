@@ -36,7 +36,7 @@ class NewTask(Strict):
     redo_of = fields.String(load_default=None, validate=ID)
 
 
-class PhotoSchema(Schema):
+class TaskPhotoSchema(Schema):
     """A photo of a task."""
 
     photo_id = fields.String()
@@ -68,8 +68,9 @@ class TaskSchema(Schema):
     label = fields.String(allow_none=True)
     corrected = fields.Boolean(allow_none=True)
     decided_at = fields.AwareDateTime(allow_none=True)
+    reason = fields.String(allow_none=True, metadata={"description": "Why it was corrected or sent back."})
     expired_at = fields.AwareDateTime(allow_none=True)
-    photos = fields.List(fields.Nested(PhotoSchema))
+    photos = fields.List(fields.Nested(TaskPhotoSchema))
 
 
 TaskPage = page_of(TaskSchema, "TaskPage")

@@ -172,7 +172,7 @@ def decided(session: Session, data: dict[str, Any], version: int) -> None:
         return
     task.state = states.after(task.state, data["outcome"])
     task.label, task.corrected, task.decided_at = data["label"], data["corrected"], _time(data["confirmed_at"])
-    task.version = max(task.version + 1, version)
+    task.reason, task.version = data.get("reason"), max(task.version + 1, version)
     by_id = {photo.photo_id: photo for photo in task.photos}
     for said in data["photo_labels"]:
         if (photo := by_id.get(said["photo_id"])) is not None:

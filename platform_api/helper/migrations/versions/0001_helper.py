@@ -61,6 +61,7 @@ CREATE TABLE task (
     label text CHECK (label IN ('done', 'not_done')),
     corrected boolean,
     decided_at timestamptz,
+    reason text,
     expired_at timestamptz,
     version integer NOT NULL
 );
