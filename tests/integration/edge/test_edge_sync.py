@@ -283,12 +283,12 @@ def test_strangers_frames_are_sealed_bounded_and_gone_in_time(branch: World) -> 
         wait_for(lambda: not node.node.sync.online)
         kept = node.node.strangers
         for index in range(5):
-            kept.keep(photo, face_at, f"entry-{index}", "g1")
+            kept.keep(photo, face_at, f"entry-{index}", "gate-of-the-strangers")
         wait_for(lambda: kept.count() == 3)
         files = list((branch.folder / "state" / "strangers").iterdir())
         for file in files:
-            assert b"JFIF" not in file.read_bytes()
-            assert b"g1" not in file.read_bytes()
+            assert b"\xff\xd8\xff\xe0\x00\x10JFIF" not in file.read_bytes()
+            assert b"gate-of-the-strangers" not in file.read_bytes()
         with clock.travel(timedelta(hours=2)):
             kept.drop_old()
             assert kept.count() == 0
