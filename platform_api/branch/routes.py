@@ -83,7 +83,7 @@ def get(branch_id: str) -> Any:
 @blp.patch("/<branch_id>")
 @require(*STAFF)
 @transaction("branch", idempotent=True)
-@blp.arguments(schemas.BranchChange)
+@blp.arguments(schemas.BranchProfileChange)
 @blp.arguments(IfMatch, location="headers")
 @blp.response(200, schemas.BranchProfileSchema)
 def change(wanted: dict[str, Any], headers: dict[str, Any], branch_id: str) -> Any:

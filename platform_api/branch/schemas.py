@@ -35,7 +35,7 @@ class PriceSchema(Strict):
     )
 
 
-class BranchChange(Strict):
+class BranchProfileChange(Strict):
     """PATCH /branches/{id}: any of these."""
 
     name = fields.String(validate=_NAME)
@@ -62,7 +62,7 @@ class BranchChange(Strict):
         return {name: value.strip() if isinstance(value, str) else value for name, value in data.items()}
 
 
-class NewBranch(BranchChange):
+class NewBranch(BranchProfileChange):
     """POST /branches."""
 
     branch_id = fields.String(

@@ -74,7 +74,7 @@ class TaskDecision(Strict):
             raise ValidationError("A photo is named twice.", "photo_labels")
 
 
-class ReviewSchema(Schema):
+class BranchReviewSchema(Schema):
     """A review of your branch."""
 
     review_id = fields.String()
@@ -87,7 +87,7 @@ class ReviewSchema(Schema):
     posted_at = fields.AwareDateTime()
 
 
-BranchReviewPage = page_of(ReviewSchema, "BranchReviewPage")
+BranchReviewPage = page_of(BranchReviewSchema, "BranchReviewPage")
 
 
 class ReviewQuery(PageQuery):
@@ -104,7 +104,7 @@ class ReviewSummary(Schema):
     by_rating = fields.Dict(keys=fields.String(), values=fields.Integer())
 
 
-class FaultSchema(Schema):
+class BranchFaultSchema(Schema):
     """A fault of equipment in your branch."""
 
     fault_id = fields.String()
@@ -118,7 +118,7 @@ class FaultSchema(Schema):
     recovered_at = fields.AwareDateTime(allow_none=True)
 
 
-BranchFaultPage = page_of(FaultSchema, "BranchFaultPage")
+BranchFaultPage = page_of(BranchFaultSchema, "BranchFaultPage")
 
 
 class FaultQuery(PageQuery):
