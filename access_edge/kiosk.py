@@ -57,13 +57,22 @@ def kiosk_gate(gate_id: str) -> Gate:
     return gate
 
 
+def by_admin() -> bool:
+    """Whether the request also carries the local admin key, in X-Edge-Admin-Key: for measuring at a gate."""
+    return _is_admin_key(request.headers.get("X-Edge-Admin-Key", ""))
+
+
+def _is_admin_key(given: str) -> bool:
+    known = node().settings.edge_admin_key.get_secret_value()
+    return hmac.compare_digest(given.encode(), known.encode())
+
+
 def admin_only(view: Callable[P, R]) -> Callable[P, R]:
     """Decorator: only with the local admin key. Raises Problem 401 `admin_key_wrong`."""
 
     @wraps(view)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        known = node().settings.edge_admin_key.get_secret_value()
-        if not hmac.compare_digest(bearer().encode(), known.encode()):
+        if not _is_admin_key(bearer()):
             raise Problem(401, "admin_key_wrong", "관리 키가 올바르지 않습니다.", "Not the admin key of this node.")
         g.principal_id = "local-admin"
         return view(*args, **kwargs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 from access_edge.active import ActiveCheck
 from access_edge.authorization import Verdict, by_mode
@@ -51,8 +52,13 @@ class Pipeline:
         self._strangers = strangers
         self._turns = threading.BoundedSemaphore(at_once)
 
-    def face(self, gate: Gate, frames: Sequence[bytes], challenge_id: str | None = None) -> Answer:
+    def face(
+        self, gate: Gate, frames: Sequence[bytes], challenge_id: str | None = None, inspected: bool = False
+    ) -> Answer:
         """Decide on one to five frames, or on the frames of a challenge.
+
+        Args:
+            inspected: the answer names the nearest candidate also where the gate stays shut (the local admin's measuring).
 
         Raises:
             Problem: 422 where a frame is not a picture, 503 where too many wait.
@@ -74,6 +80,12 @@ class Pipeline:
             if settled is None:
                 raise Problem(422, problem.code, problem.detail_ko, problem.detail_en, frame=problem.index) from problem
             found = Recognition("retry", problem.code)
+        answer = self._judged(branch, gate, found, settled, stages)
+        return replace(answer, extra={**answer.extra, "candidate_id": found.nearest}) if inspected else answer
+
+    def _judged(
+        self, branch: Branch, gate: Gate, found: Recognition, settled: Verdict | None, stages: Stages
+    ) -> Answer:
         person = Person(found.member_id, found.score, found.model_version)
         if settled is not None:
             # The way out is open to anybody; a known face only tells who left.

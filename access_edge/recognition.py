@@ -40,7 +40,8 @@ COVERED_S = 60.0
 @dataclass(frozen=True, eq=False)
 class Recognition:
     """match: `member_id` is set. denied and retry: `reason` says why. `frame`, `face`: what was looked at, if anything.
-    `miss`: counts towards the gate's lockout. `detail`: what was wrong with the answer to a challenge."""
+    `miss`: counts towards the gate's lockout. `detail`: what was wrong with the answer to a challenge. `nearest`: whom the
+    best score belongs to, matched or not; for those who measure, never for a kiosk."""
 
     outcome: Outcome
     reason: str
@@ -51,6 +52,7 @@ class Recognition:
     face: Face | None = None
     miss: bool = False
     detail: str | None = None
+    nearest: str | None = None
 
 
 class Recogniser:
@@ -134,12 +136,14 @@ class Recogniser:
             with stages("search"):
                 verdict, candidates, tier = self._farther(bundle, probes, verdict, candidates)
         score = candidates[0].score if candidates else None
+        nearest = candidates[0].member_id if candidates else None
+        seen = Recognition("match", "granted", version, nearest, score, shown.bgr, shown.face, nearest=nearest)
         if verdict == "no_match":
-            return Recognition("denied", "no_match", version, None, score, shown.bgr, shown.face, miss=True)
+            return replace(seen, outcome="denied", reason="no_match", member_id=None, miss=True)
         if verdict == "unsure":
-            return Recognition("retry", "unsure", version, None, score, shown.bgr, shown.face)
+            return replace(seen, outcome="retry", reason="unsure", member_id=None)
         self._count(tier)
-        return Recognition("match", "granted", version, candidates[0].member_id, score, shown.bgr, shown.face)
+        return seen
 
     def _farther(
         self, bundle: Bundle, probes: Vectors, verdict: str, candidates: list[Candidate]

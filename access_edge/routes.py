@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, request
 
-from access_edge.kiosk import kiosk_gate, node
+from access_edge.kiosk import by_admin, kiosk_gate, node
 from platform_api.core.errors import Problem
 
 MAX_FRAMES = 5
@@ -20,7 +20,8 @@ def frames(gate_id: str) -> Response:
     """Decide on a face."""
     gate = kiosk_gate(gate_id)
     challenge_id = request.args.get("challenge_id") or request.form.get("challenge_id")
-    return jsonify(node().pipeline.face(gate, _frames(challenge_id is not None), challenge_id).document())
+    frames_ = _frames(challenge_id is not None)
+    return jsonify(node().pipeline.face(gate, frames_, challenge_id, inspected=by_admin()).document())
 
 
 @blueprint.post("/<gate_id>/qr")

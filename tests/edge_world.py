@@ -396,9 +396,8 @@ class Kiosk:
     def face(self, *frames: bytes, gate: str = "g1", **options: Any) -> dict[str, Any]:
         """Send frames; the answer's document."""
         if len(frames) == 1 and "params" not in options:
-            answer = self.call(
-                "POST", "/frames", gate, data=frames[0], headers={"Content-Type": "image/jpeg"}, **options
-            )
+            headers = {"Content-Type": "image/jpeg", **options.pop("headers", {})}
+            answer = self.call("POST", "/frames", gate, data=frames[0], headers=headers, **options)
         else:
             parts = [("frame", (f"{i}.jpg", data, "image/jpeg")) for i, data in enumerate(frames)]
             answer = self.call("POST", "/frames", gate, files=parts, **options)

@@ -14,8 +14,9 @@ from ml_bentos.face import FaceModel
 from ml_bentos.face.population import Population
 from ml_bentos.face.synthetic import filler
 from platform_api.access import face_models, feed, gallery
-from platform_api.access.models import Enrolment, Member, Membership, TemplateRow, new_id
+from platform_api.access.models import Enrolment, Member, Membership, TemplateRow
 from platform_api.core.database import unit_of_work
+from platform_api.core.models import new_id
 
 PLAN = "demo-nobody"
 _BATCH = 500

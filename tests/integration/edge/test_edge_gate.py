@@ -22,6 +22,7 @@ from ml_bentos.face.images import decode_image
 from ml_bentos.face.liveness import passive
 from platform_api.core import clock
 from tests.edge_world import (
+    ADMIN_KEY,
     GateSandbox,
     PersonPhotos,
     RunningNode,
@@ -88,6 +89,15 @@ def test_members_come_in_by_face_and_strangers_do_not(
     query, picture = branch.centre.strangers[0]
     assert query["gate_id"] == "g1"
     assert decode_image(picture).shape[2] == 3
+
+
+def test_the_nearest_candidate_is_told_to_the_admin_alone(node: RunningNode, lfw: Any) -> None:
+    (photo,) = strangers(lfw, 1)
+    assert "candidate_id" not in node.face(photo)
+    assert "candidate_id" not in node.face(photo, headers={"X-Edge-Admin-Key": "x" * 32})
+    measured = node.face(photo, headers={"X-Edge-Admin-Key": ADMIN_KEY})
+    assert (measured["decision"], measured["member_id"]) == ("denied", None)
+    assert measured["candidate_id"]
 
 
 def test_rules_are_told_by_their_reason(node: RunningNode, branch: World, faces: list[PersonPhotos]) -> None:
