@@ -73,6 +73,7 @@ def _item(ranked: Ranked) -> dict[str, Any]:
         "open_now": ranked.open_now,
         "always_open": opening.never_closes(ranked.source["hours"]),
         "score": ranked.score,
+        "partial": ranked.partial,
         "reasons": ranked.reasons,
     }
 

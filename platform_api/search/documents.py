@@ -137,13 +137,15 @@ def _names(name: str, name_en: str | None) -> list[str]:
 
 
 def _traits(measured: Mapping[str, float], said: Keywords) -> dict[str, float]:
-    """Traits 0 to 1: as measured, or as members say, whichever speaks more clearly."""
-    found = {code: min(1.0, 2 * share) for code, share in said.traits.items()}
-    for name, value in measured.items():
-        # Half is what most branches have; what stands out above it counts.
-        clear = value if value >= TRAIT_MEASURED else value / 3
-        found[name] = max(found.get(name, 0.0), clear)
-    return {code: round(value, 3) for code, value in sorted(found.items())}
+    """Traits 0 to 1: what is measured and what members say are two witnesses, who together weigh more than each
+    (noisy-or)."""
+    found = {}
+    for code in sorted({*measured, *said.traits}):
+        value = measured.get(code, 0.0)
+        # Half is what most branches have; only what stands out above it tells something.
+        clear = value if value >= TRAIT_MEASURED else value / 4
+        found[code] = round(1 - (1 - min(1.0, clear)) * (1 - min(1.0, 2 * said.traits.get(code, 0.0))), 3)
+    return found
 
 
 def _suggestions(facts: Facts, spots: Sequence[str], amenities: Sequence[str]) -> list[str]:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from platform_api.search.lexicon import lexicon
+
 DAYS = "월화수목금토일"
 WALK_KM_PER_MINUTE = 0.075
 DRIVE_KM_PER_MINUTE = 0.4
@@ -214,6 +216,9 @@ def _trait(code: str) -> Callable[[Wishes, re.Match[str]], bool]:
 
 
 def _either(wishes: Wishes, match: re.Match[str]) -> bool:
+    word = match.string[: match.end()].rpartition(" ")[2]
+    if lexicon().knows(word):
+        return False  # 사우나 is no choice of 사우
     wishes.either = True
     return True
 

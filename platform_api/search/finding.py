@@ -1,7 +1,7 @@
 """The hot path: a sentence in, ranked branches out. No database, no network (with the embedded engine), no LLM."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from platform_api.search.engines import Candidate, Engine, Found
 from platform_api.search.geo import around
 from platform_api.search.lexicon import Concept, lexicon
 from platform_api.search.query import Conditions, Form, Query, Where, Word
-from platform_api.search.ranking import Context, Ranked, Taste
+from platform_api.search.ranking import Context, Ranked, Reason, Taste
 from platform_api.search.reading import Reading, read
 from platform_api.search.relaxing import Relaxation, relaxations
 
@@ -20,8 +20,12 @@ CLOCK = "Asia/Seoul"
 """The clock by which "today" in a sentence is meant."""
 CANDIDATES = 300
 BEST = 60
-_RINGS_KM = (3.0, 12.0, 50.0)
-_ENOUGH = 15
+ENOUGH = 12
+FEW = 5
+"""With fewer results, branches that come near are added."""
+MOST_STEPS = 6
+_RINGS_KM = (3.0, 10.0, 50.0)
+_WIDER = (1.0, 2.0)
 _NEAR_SPOT_KM = 1.5
 
 
@@ -53,7 +57,11 @@ class Plan:
 
 @dataclass
 class Answer:
-    """The results in order (the best BEST of `total`), how the sentence was understood, and what had to be given up."""
+    """The results in order, how the sentence was understood, and what had to be given up to have any, or enough.
+
+    Attributes:
+        total: branches that fulfil everything; of these the best BEST are among the results, before partial ones.
+    """
 
     results: list[Ranked]
     total: int
@@ -77,8 +85,8 @@ def find(engine: Engine, asked: Asked, moment: datetime, taste: Taste | None = N
         plan = plan_for(reading, asked, moment, engine.zones, taste)
     results, total = _run(engine, plan, stages)
     relaxed: list[Relaxation] = []
-    if not results:
-        results, total, relaxed = _relax(engine, plan, stages)
+    if len(results) < FEW:
+        relaxed = _fill(engine, plan, results, stages)
     needs_location = reading.wishes.near and plan.context.origin is None
     return Answer(results, total, reading, relaxed, plan.context.origin_name, needs_location, stages)
 
@@ -123,6 +131,7 @@ def plan_for(
         wanted=wanted,
         traits=reading.traits,
         order=asked.order or wishes.order,
+        near=near or at_spot,
         open_now=now,
         slots=wishes.slots,
         max_won=max_won,
@@ -135,11 +144,12 @@ def plan_for(
 
 def _where(reading: Reading, several: bool, km: float | None) -> tuple[Where, ...]:
     found = []
-    for _, places in reading.places:
+    for name, places in reading.places:
         areas = [place for place in places if not place.is_spot]
         spots = [place for place in places if place.is_spot]
         # A station's name is written into the documents of branches a walk away; the circle reaches farther.
-        found.append(Where(tuple(dict.fromkeys(a.name for a in areas)), tuple(s.box(km) for s in spots)))
+        terms = dict.fromkeys([name, *(a.name for a in areas)])
+        found.append(Where(tuple(terms), tuple(s.box(km) for s in spots)))
     if several and found:
         return (Where(tuple(t for w in found for t in w.terms), tuple(b for w in found for b in w.boxes)),)
     return tuple(found)
@@ -168,22 +178,30 @@ def _run(engine: Engine, plan: Plan, stages: dict[str, float]) -> tuple[list[Ran
 
 
 def _retrieve(engine: Engine, plan: Plan) -> list[Found]:
-    """Candidates. Where the caller is and names no place: rings around them, the widest only where it is needed, and a
-    look at the whole country for a name that is asked for."""
-    if not plan.here or plan.context.origin is None:
-        return [engine.find(Query(plan.words, plan.conditions, CANDIDATES))]
-    founds: list[Found] = []
-    for km in _RINGS_KM:
-        ring = replace(plan.conditions, box=around(*plan.context.origin, km))
-        founds = [engine.find(Query(plan.words, ring, CANDIDATES))]
-        if founds[0].total >= _ENOUGH:
+    """Candidates: of the nearest ring that has enough of them, and, where a name is asked for near the caller, of the
+    whole country as well."""
+    found = Found((), 0, lambda _: [])
+    for conditions in _rings(plan):
+        found = engine.find(Query(plan.words, conditions, CANDIDATES))
+        if found.total >= ENOUGH:
             break
+    if plan.here and conditions != plan.conditions and any(word.role != "bonus" for word in plan.words):
+        return [found, engine.find(Query(plan.words, plan.conditions, CANDIDATES // 3))]
+    return [found]
+
+
+def _rings(plan: Plan) -> Iterator[Conditions]:
+    """The conditions of ever wider rings: around the caller where no place is named, else around the spots named."""
+    conditions = plan.conditions
+    if plan.here and plan.context.origin is not None:
+        for km in _RINGS_KM:
+            yield replace(conditions, box=around(*plan.context.origin, km))
+        yield conditions
+    elif conditions.box is None and any(where.boxes for where in conditions.where):
+        for factor in _WIDER:
+            yield replace(conditions, where=tuple(where.wider(factor) for where in conditions.where))
     else:
-        founds.append(engine.find(Query(plan.words, plan.conditions, CANDIDATES)))
-        return founds
-    if any(word.role != "bonus" for word in plan.words):
-        founds.append(engine.find(Query(plan.words, plan.conditions, CANDIDATES // 3)))
-    return founds
+        yield conditions
 
 
 def _merge(founds: Sequence[Found], plan: Plan) -> list[tuple[Found, tuple[Candidate, dict[str, float], float | None]]]:
@@ -208,21 +226,34 @@ def _sources(
     return [by_key[item[0].key] for _, item in best]
 
 
-def _relax(engine: Engine, plan: Plan, stages: dict[str, float]) -> tuple[list[Ranked], int, list[Relaxation]]:
-    """The nearest question that has an answer: one condition given up, or as few as it takes, the least missed first."""
+def _fill(engine: Engine, plan: Plan, results: list[Ranked], stages: dict[str, float]) -> list[Relaxation]:
+    """Add branches that fulfil all but one condition, the least missed first, until there are FEW; where no single one
+    helps, give up as many as it takes. Returns what was given up."""
     steps = relaxations(plan)
-    for step in steps:
-        results, total = _run(engine, step.widen(plan), stages)
-        if results:
-            return results, total, [step]
-    given_up: list[Relaxation] = []
-    for step in steps:
+    given_up = [
+        step
+        for step in steps[:MOST_STEPS]
+        if len(results) < FEW and _add(engine, step.widen(plan), [step], results, stages)
+    ]
+    if results:
+        return given_up
+    for count, step in enumerate(steps, 1):
         plan = step.widen(plan)
-        given_up.append(step)
-        results, total = _run(engine, plan, stages)
-        if results:
-            return results, total, given_up
-    return [], 0, []
+        if _add(engine, plan, steps[:count], results, stages):
+            return steps[:count]
+    return []
+
+
+def _add(
+    engine: Engine, plan: Plan, steps: Sequence[Relaxation], results: list[Ranked], stages: dict[str, float]
+) -> bool:
+    """Add what is found for a wider plan. Returns whether that was anything new."""
+    there = {ranked.source["branch_id"] for ranked in results}
+    more, _ = _run(engine, plan, stages)
+    new = [ranked for ranked in more if ranked.source["branch_id"] not in there]
+    why = [Reason(f"without_{step.code}", step.ko, step.en) for step in steps]
+    results += [replace(ranked, reasons=[*why, *ranked.reasons], partial=True) for ranked in new]
+    return bool(new)
 
 
 class _timed:

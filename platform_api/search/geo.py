@@ -16,6 +16,11 @@ class Box:
     north: float
     east: float
 
+    def wider(self, factor: float) -> "Box":
+        """The box of the same middle, `factor` times as wide and as high."""
+        high, wide = (self.north - self.south) / 2 * (factor - 1), (self.east - self.west) / 2 * (factor - 1)
+        return Box(max(-90.0, self.south - high), self.west - wide, min(90.0, self.north + high), self.east + wide)
+
 
 def kilometres(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
     """Great-circle distance (haversine formula)."""

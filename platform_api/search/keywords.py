@@ -24,7 +24,7 @@ class Keywords:
 
     Attributes:
         words: the strongest first.
-        traits: code of a trait -> share of the texts that say it, 0 to 1.
+        traits: code of a trait -> share of the texts that say it, the page among them, 0 to 1.
     """
 
     words: tuple[str, ...]
@@ -45,8 +45,8 @@ def extract(page: str, reviews: Sequence[str]) -> Keywords:
         }
         for word in said:
             counts[word] += weight
-        if weight == 1:
-            traits.update(codes)
+        for code in codes:
+            traits[code] += 1
     need = 1 if len(reviews) < 5 else 2
     kept = [(count * math.log(1 + len(word)), word) for word, count in counts.items() if count >= need]
     best = tuple(word for _, word in sorted(kept, key=lambda pair: (-pair[0], pair[1]))[:MOST])
@@ -56,7 +56,7 @@ def extract(page: str, reviews: Sequence[str]) -> Keywords:
 
 def _said(text: str) -> Iterable[str]:
     words = lexicon()
-    tokens = analyzer().tokens(text)
+    tokens = analyzer().remembered(text)
     for i, token in enumerate(tokens):
         if is_content(token) and len(token.form) > 1 and token.tag not in {"SN", "NNB", "NR"}:
             word = squeeze(token.form)

@@ -38,6 +38,10 @@ class Where:
     terms: tuple[str, ...] = ()
     boxes: tuple[Box, ...] = ()
 
+    def wider(self, factor: float) -> "Where":
+        """The same with larger boxes."""
+        return Where(self.terms, tuple(box.wider(factor) for box in self.boxes))
+
 
 @dataclass(frozen=True)
 class Conditions:

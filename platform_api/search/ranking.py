@@ -16,9 +16,13 @@ from platform_api.search.engines import Candidate
 from platform_api.search.geo import kilometres
 from platform_api.search.lexicon import Concept, lexicon
 
-WEIGHTS = {"text": 1.0, "distance": 1.0, "rating": 0.5, "freshness": 0.1, "traits": 0.9, "price": 0.0, "personal": 0.35}
+WEIGHTS = {"text": 1.0, "distance": 1.0, "rating": 0.5, "freshness": 0.1, "traits": 1.6, "price": 0.0, "personal": 0.35}
 ORDERED = 3.0
 """Weight of the signal that the sentence asks to be best (the nearest, the cheapest, the best rated)."""
+NEAR = 2.0
+"""Weight of the distance where something near is asked for."""
+CHEAP = 0.8
+"""Weight of the price where something cheap is asked for."""
 FRESH_DAYS = 120.0
 _DEAR_WON = 200_000
 _LIKES = 0.3
@@ -44,8 +48,9 @@ class Context:
 
     Attributes:
         origin: where distances are measured from, and what that is called (None: where the caller is).
-        reach_km: distance at which closeness has fallen to 1/e.
+        reach_km: distance at which closeness has fallen to a half.
         most_km: no branch farther than that.
+        order: what was asked to be best: rating, price or distance; near: it should be close.
         open_now, slots: hours that must hold exactly.
     """
 
@@ -57,6 +62,7 @@ class Context:
     wanted: Sequence[Concept] = ()
     traits: Sequence[Concept] = ()
     order: str | None = None
+    near: bool = False
     open_now: bool = False
     slots: Sequence[int] = ()
     max_won: int | None = None
@@ -81,6 +87,8 @@ class Ranked:
     kilometres: float | None
     open_now: bool
     reasons: list[Reason]
+    partial: bool = False
+    """It does not fulfil all that was asked; the first reason says what was given up."""
 
 
 def first(
@@ -90,6 +98,7 @@ def first(
     today = context.moment.timestamp() / 86400
     top = max((c.score for c in candidates), default=0.0) or 1.0
     weights = _weights(context)
+    cheap = weights["price"] > 0
     found = []
     for candidate in candidates:
         far = None
@@ -98,10 +107,11 @@ def first(
             far = kilometres(*context.origin, candidate.latitude, candidate.longitude)
             if context.most_km is not None and far > context.most_km:
                 continue
-            signals["distance"] = math.exp(-far / context.reach_km)
+            # Falls off fast where it matters, yet still tells 5 km from 12 km, which an exponential would not.
+            signals["distance"] = 1 / (1 + far / context.reach_km)
         signals["rating"] = min(1.0, max(0.0, (candidate.rating - 2.5) / 2.5))
         signals["freshness"] = math.exp(-max(0.0, today - candidate.fresh) / FRESH_DAYS)
-        if context.order == "price":
+        if cheap:
             signals["price"] = 1 - min(1.0, (candidate.won if candidate.won is not None else _DEAR_WON) / _DEAR_WON)
         found.append((_mean(signals, weights), candidate, signals, far))
     found.sort(key=lambda item: (-item[0], item[1].rating * -1))
@@ -139,6 +149,10 @@ def second(
 
 def _weights(context: Context) -> dict[str, float]:
     weights = dict(WEIGHTS)
+    if any(concept.code == "value" for concept in context.traits):
+        weights["price"] = CHEAP
+    if context.near:
+        weights["distance"] = NEAR
     if context.order:
         weights[context.order] = ORDERED
     return weights

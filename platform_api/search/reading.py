@@ -7,7 +7,7 @@ known places, amenities and traits (lexicon), typing errors; the rest are words 
 import itertools
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from platform_api.search import filters
 from platform_api.search.filters import Wishes
@@ -67,8 +67,19 @@ def read(text: str, today: int, known: Known) -> Reading:
     rest = _initials(reading, rest)
     tokens = [t for t in analyzer().tokens(rest) if t.end > t.start]
     _take(reading, rest, tokens, words, known)
+    _settle_topics(reading)
     del reading.words[MOST_WORDS:]
     return reading
+
+
+def _settle_topics(reading: Reading) -> None:
+    """Ordinary nouns decide what is an answer only where nothing else does (단백질); beside a place or an amenity they
+    only count (여의도 직장인 요가)."""
+    wishes = reading.wishes
+    other = reading.places or reading.wanted or reading.traits or wishes.said
+    other = other or any(word.role in ("wanted", "required") for word in reading.words)
+    role = "bonus" if other else "wanted"
+    reading.words = [replace(word, role=role) if word.role == "topic" else word for word in reading.words]
 
 
 def _layout(reading: Reading, words: Lexicon) -> str:
@@ -107,13 +118,17 @@ def _initials(reading: Reading, text: str) -> str:
 
 
 def _take(reading: Reading, text: str, tokens: list[Token], words: Lexicon, known: Known) -> None:
-    strange = _misspelt(text, tokens, words, known)
+    groups = _spaced(text, tokens)
+    names, strange = _look_up(text, tokens, groups, words, known)
     i = 0
     while i < len(tokens):
-        fixed = strange.get(i)
-        if fixed:
-            length, typed, meant = fixed
-            reading.corrections.append((typed, meant))
+        if i in names:
+            i = _name(reading, text, tokens, i, names[i], words)
+            continue
+        if i in strange:
+            length, typed, meant = strange[i]
+            if typed != meant:
+                reading.corrections.append((typed, meant))
             _place_or_concept(reading, typed, meant, tokens, i + length, words)
             i += length
             continue
@@ -124,6 +139,17 @@ def _take(reading: Reading, text: str, tokens: list[Token], words: Lexicon, know
                 break
         else:
             i += _word(reading, text, tokens, i)
+
+
+def _name(reading: Reading, text: str, tokens: list[Token], start: int, end: int, words: Lexicon) -> int:
+    """Take the tokens up to `end` as one name that stands in the index; a place in it (강남점) is a place as well."""
+    surface = text[tokens[start].start : tokens[end - 1].end].lower()
+    stem = next((surface.removesuffix(suffix) for suffix in _SUFFIXES if surface.endswith(suffix)), "")
+    if stem in words.places:
+        reading.places.append((stem, words.places[stem]))
+    forms = (Form(surface), *((Form(stem, 0.9),) if len(stem) > 1 else ()))
+    reading.words.append(Word(surface, forms, jamo(surface)))
+    return end
 
 
 def _joined(text: str, tokens: list[Token], start: int, length: int) -> str | None:
@@ -191,34 +217,67 @@ def _word(reading: Reading, text: str, tokens: list[Token], at: int) -> int:
     if stem:
         forms.append(Form(stem, 0.9))
     letters = jamo(form) if token.is_noun and len(form) >= 2 else None
-    role = "required" if len(form) >= 3 and _ADDRESS.match(form) else "wanted" if token.is_noun else "bonus"
+    role = (
+        "required"
+        if len(form) >= 3 and _ADDRESS.match(form)
+        else "bonus"
+        if not token.is_noun
+        else "topic"
+        if token.known and token.tag == "NNG"
+        else "wanted"
+    )
     reading.words.append(Word(form, tuple(forms), letters, role=role))
     return 1
 
 
-def _misspelt(text: str, tokens: list[Token], words: Lexicon, known: Known) -> dict[int, tuple[int, str, str]]:
-    """Typing errors: index of the first token -> (number of tokens, as typed, as meant)."""
+def _look_up(
+    text: str, tokens: list[Token], groups: list[tuple[int, int]], words: Lexicon, known: Known
+) -> tuple[dict[int, int], dict[int, tuple[int, str, str]]]:
+    """Names that stand in the index (first token -> one after the last), and typing errors (first token -> number of
+    tokens, as typed, as meant); the index is asked once."""
+    surfaces: dict[int, tuple[int, str]] = {}
     suspects: dict[int, tuple[int, str]] = {}
-    for start, end in _spaced(text, tokens):
+    strange: dict[int, tuple[int, str, str]] = {}
+    for start, end in groups:
         run = tokens[start:end]
-        guessed = [i for i, t in enumerate(run) if t.is_noun and not t.known and not words.knows(t.form)]
-        for i in guessed:
-            suspects[start + i] = (1, run[i].form)
-        # A noun before a copula (해우 + 인데) is how a tokenizer makes sense of a name it cannot read.
-        copula = any(t.tag == "VCP" for t in run)
-        understood = any(words.knows(t.form) or (t.known and t.is_noun and len(t.form) > 1 and not copula) for t in run)
-        surface = text[run[0].start : run[-1].end].lower()
-        if not guessed and not understood and 2 <= len(surface) <= 6 and not words.knows(surface):
-            suspects[start] = (end - start, surface)
-    if not suspects:
-        return {}
-    there = known({surface for _, surface in suspects.values()})
-    found = {}
+        last = next((i for i, t in enumerate(run) if i and t.tag[0] == "J"), len(run))
+        surface = text[run[0].start : run[last - 1].end].lower()
+        meaning = [words.knows(t.form) for t in run[:last]]
+        if words.knows(surface) or all(meaning):
+            continue
+        whole = text[run[0].start : run[-1].end].lower()
+        if not any(meaning) and words.knows(whole):
+            # 사우나, read as a noun and a particle.
+            strange[start] = (len(run), whole, whole)
+            continue
+        if len(surface) > 1:
+            surfaces[start] = (start + last, surface)
+        suspects.update(
+            (start + i, (1, t.form))
+            for i, t in enumerate(run)
+            if t.is_noun and not t.known and meaning[i : i + 1] != [True]
+        )
+        if _odd(run, whole, any(meaning)):
+            suspects[start] = (len(run), whole)
+    if not surfaces and not suspects:
+        return {}, strange
+    there = known({surface for _, surface in (*surfaces.values(), *suspects.values())})
+    names = {start: end for start, (end, surface) in surfaces.items() if surface in there}
     for at, (length, surface) in suspects.items():
         meant = None if surface in there else words.corrected(surface)
         if meant is not None and meant != surface and (length == 1 or initials(meant) == initials(surface)):
-            found[at] = (length, surface, meant)
-    return found
+            strange[at] = (length, surface, meant)
+    return names, strange
+
+
+def _odd(run: list[Token], whole: str, any_meaning: bool) -> bool:
+    """Whether the tokens of a word look like a tokenizer's way out: a name of many letters cut in pieces (구로+디지탈+
+    단지), or a short one taken for a noun and an ending (사우+냐, 여+이+도)."""
+    if len(run) < 2 or not run[0].is_noun:
+        return False
+    if len(whole) >= 5 and all(token.is_noun for token in run):
+        return True
+    return not any_meaning and 2 <= len(whole) <= 6
 
 
 def _spaced(text: str, tokens: list[Token]) -> list[tuple[int, int]]:

@@ -11,6 +11,8 @@ from platform_api.search.query import Conditions
 if TYPE_CHECKING:
     from platform_api.search.finding import Plan
 
+_FARTHER = 3.0
+
 
 @dataclass(frozen=True)
 class Relaxation:
@@ -34,7 +36,7 @@ def relaxations(plan: Plan) -> list[Relaxation]:
     if conditions.max_won is not None or conditions.min_won is not None:
         widen = _without(max_won=None, min_won=None)
         found.append(Relaxation("price", "가격 조건을 뺐습니다.", "The price was set aside.", widen))
-    if conditions.box is not None:
+    if conditions.box is not None or any(where.boxes for where in conditions.where):
         found.append(Relaxation("distance", "더 먼 곳까지 찾았습니다.", "Looked farther away.", _farther))
     if conditions.slots or conditions.open_now or "always" in conditions.terms:
         found.append(Relaxation("hours", "영업시간 조건을 뺐습니다.", "The hours were set aside.", _any_time))
@@ -85,7 +87,8 @@ def _any_time(plan: Plan) -> Plan:
 def _farther(plan: Plan) -> Plan:
     # Still the nearest first: as if no distance had been said.
     context = replace(plan.context, most_km=None)
-    return replace(plan, conditions=replace(plan.conditions, box=None), context=context, here=not plan.conditions.where)
+    where = tuple(each.wider(_FARTHER) for each in plan.conditions.where)
+    return replace(plan, conditions=replace(plan.conditions, box=None, where=where), context=context, here=not where)
 
 
 def _words_optional(plan: Plan) -> Plan:

@@ -87,6 +87,9 @@ class FoundSchema(Schema):
     reviews = fields.Integer()
     phone = fields.String(allow_none=True)
     score = fields.Float()
+    partial = fields.Boolean(
+        metadata={"description": "Fulfils all but what the first reasons name; comes after the others."}
+    )
     reasons = fields.List(fields.Nested(SaidSchema))
 
 
@@ -125,9 +128,9 @@ class BranchPage(Schema):
 
     items = fields.List(fields.Nested(FoundSchema))
     next_cursor = fields.String(allow_none=True)
-    total = fields.Integer(metadata={"description": "How many fulfil the conditions."})
+    total = fields.Integer(metadata={"description": "How many fulfil everything."})
     relaxed = fields.List(
-        fields.Nested(SaidSchema), metadata={"description": "Nothing fulfilled all of it: this was given up."}
+        fields.Nested(SaidSchema), metadata={"description": "Few or none fulfil everything: given up to find more."}
     )
     understood = fields.Nested(UnderstoodSchema)
 

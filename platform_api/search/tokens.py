@@ -70,6 +70,11 @@ class Analyzer:
             self._kiwi.add_user_word(word, tag, 0.0)
         self.tokens("헬스장")
 
+    @functools.lru_cache(maxsize=20_000)  # noqa: B019 - there is one analyzer, as long as the process
+    def remembered(self, text: str) -> tuple[Token, ...]:
+        """As `tokens`, for texts of documents: each is looked at for several fields, and again with every change."""
+        return tuple(self.tokens(text))
+
     def tokens(self, text: str) -> list[Token]:
         """All morphemes of `text`."""
         return [
@@ -78,8 +83,8 @@ class Analyzer:
         ]
 
     def words(self, text: str) -> list[str]:
-        """The words of `text` that tell something, in order, with repetitions."""
-        return [token.form for token in self.tokens(text) if is_content(token)]
+        """The words of a document's `text` that tell something, in order, with repetitions."""
+        return [token.form for token in self.remembered(text) if is_content(token)]
 
 
 def is_content(token: Token) -> bool:

@@ -1,6 +1,7 @@
 """The engine that the settings name, one for the process."""
 
 from functools import cache
+from typing import Any
 
 from elasticsearch import Elasticsearch
 
@@ -24,15 +25,16 @@ def make(chosen: SearchSettings) -> Engine:
     if chosen.search_engine == "tantivy":
         assert chosen.search_index_dir is not None
         return EmbeddedEngine(chosen.search_index_dir / f"format-{FORMAT}")
-    key = chosen.search_elasticsearch_api_key
+    key, ca_file = chosen.search_elasticsearch_api_key, chosen.search_elasticsearch_ca_file
+    options: dict[str, Any] = {"api_key": key.get_secret_value()} if key else {}
+    if ca_file:
+        options["ca_certs"] = str(ca_file)
     client = Elasticsearch(
         [url.strip() for url in chosen.search_elasticsearch_url.split(",")],
         node_class=CompatibleNode,
-        api_key=key.get_secret_value() if key else None,
-        **({"ca_certs": str(chosen.search_elasticsearch_ca_file)} if chosen.search_elasticsearch_ca_file else {}),
         request_timeout=chosen.search_elasticsearch_timeout_s,
-        retry_on_timeout=False,
         max_retries=1,
+        **options,
     )
     return ClusterEngine(
         client,
