@@ -1,13 +1,15 @@
 """Damage on purpose: what a sandbox does instead of answering well. Set by `POST /sandbox/faults`, `{}` clears it all.
 
 `latency_ms` delays every answer until cleared. `fail_next` spoils that many of the next answers in one of three ways:
-`drop` cuts the connection without a byte, `garbage` answers 200 with something that is no JSON, otherwise `status`.
+`drop` cuts the connection without a byte, `garbage` answers 200 with something that is no JSON, otherwise `status`, with
+`Retry-After` where `retry_after_s` is given.
 """
 
 import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 from flask import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,15 +23,22 @@ class Faults(BaseModel):
     latency_ms: int = Field(default=0, ge=0, le=60_000)
     fail_next: int = Field(default=0, ge=0, le=1_000_000)
     status: int = Field(default=503, ge=400, le=599)
+    retry_after_s: int | None = Field(default=None, ge=0, le=3600)
     garbage: bool = False
     drop: bool = False
 
 
-class FaultInjector:
-    """Applies the faults in force to each answer."""
+def plain_error(_: int) -> str:
+    """The body of a spoilt answer, where a sandbox has no shape of its own for errors."""
+    return '{"error": "fault"}'
 
-    def __init__(self) -> None:
+
+class FaultInjector:
+    """Applies the faults in force to each answer. `error_body` writes the body for a status."""
+
+    def __init__(self, error_body: Callable[[int], str] = plain_error) -> None:
         self._faults = Faults()
+        self._error_body = error_body
         self._lock = threading.Lock()
 
     def set(self, faults: Faults) -> Faults:
@@ -56,4 +65,7 @@ class FaultInjector:
             return Response(status=500)
         if faults.garbage:
             return Response("<html>\x00\x01 {not json", status=200, content_type="text/html")
-        return Response('{"error": "fault"}', status=faults.status, content_type="application/json")
+        answer = Response(self._error_body(faults.status), status=faults.status, content_type="application/json")
+        if faults.retry_after_s is not None:
+            answer.headers["Retry-After"] = str(faults.retry_after_s)
+        return answer

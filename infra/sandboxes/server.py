@@ -5,6 +5,7 @@ import hmac
 import threading
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +14,7 @@ from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException
 
-from infra.sandboxes.faults import FaultInjector, Faults
+from infra.sandboxes.faults import FaultInjector, Faults, plain_error
 
 LOG_ENTRIES = 1000
 MAX_BODY_BYTES = 16 * 1024
@@ -69,20 +70,28 @@ class Log:
             return list(self._entries)
 
 
-def sandbox_app(name: str, api_key: str) -> tuple[Flask, Log]:
-    """A Flask app with the shared parts: every route but /healthz wants `Authorization: Bearer <api_key>`."""
+def sandbox_app(
+    name: str, api_key: str, *, own_authorization: bool = False, error_body: Callable[[int], str] = plain_error
+) -> tuple[Flask, Log]:
+    """A Flask app with the shared parts: every route but /healthz wants `Authorization: Bearer <api_key>`.
+
+    Args:
+        own_authorization: the key is wanted for /sandbox/ alone; the other routes see to it themselves.
+        error_body: body of an answer spoilt on purpose, for its status.
+    """
     app = Flask(name)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    faults, log = FaultInjector(), Log()
+    faults, log = FaultInjector(error_body), Log()
 
     @app.before_request
     def check() -> Response | None:
         if request.path == "/healthz":
             return None
+        control = request.path.startswith("/sandbox/")
         given = request.headers.get("Authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {api_key}".encode()):
+        if (control or not own_authorization) and not hmac.compare_digest(given.encode(), f"Bearer {api_key}".encode()):
             raise Refusal(401, "unauthorized", "send Authorization: Bearer <api key>")
-        return None if request.path.startswith("/sandbox/") else faults.apply(request)
+        return None if control else faults.apply(request)
 
     @app.errorhandler(Refusal)
     def refused(error: Refusal) -> tuple[Response, int]:
@@ -129,19 +138,28 @@ class _Server(BaseApplication):
         return self._app
 
 
-def arguments(name: str) -> argparse.Namespace:
-    """The command line of a sandbox."""
+def command_line(name: str) -> argparse.ArgumentParser:
+    """The options that every sandbox has; some add their own."""
     parser = argparse.ArgumentParser(prog=f"python -m infra.sandboxes.{name}")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--cert", type=Path, required=True, help="certificate chain, PEM")
     parser.add_argument("--key", type=Path, required=True, help="its key, PEM")
     parser.add_argument("--api-key-file", type=Path, required=True, help="file that holds the key callers must send")
-    return parser.parse_args()
+    return parser
 
 
-def serve(app: Flask, options: argparse.Namespace) -> None:
-    """Serve by HTTPS until stopped. One process: what a sandbox remembers is in memory."""
+def arguments(name: str) -> argparse.Namespace:
+    """The command line of a sandbox."""
+    return command_line(name).parse_args()
+
+
+def serve(app: Flask, options: argparse.Namespace, on_start: Callable[[], object] = lambda: None) -> None:
+    """Serve by HTTPS until stopped. One process: what a sandbox remembers is in memory.
+
+    Args:
+        on_start: run in that process before the first request: other servers beside this one.
+    """
     _Server(
         app,
         {
@@ -155,5 +173,6 @@ def serve(app: Flask, options: argparse.Namespace) -> None:
             "keepalive": 75,
             "graceful_timeout": 2,
             "control_socket_disable": True,
+            "post_worker_init": lambda _: on_start(),
         },
     ).run()
