@@ -1,6 +1,6 @@
 """Branches, as far as the gates need them, and their mode: normal, lockdown, emergency open.
 
-The branch domain will own the description; until its events come, operators and managers keep it here.
+The branch domain owns the description and tells it by event (`apply`); a branch it has not told of is described here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from platform_api.access import feed, occupancy
@@ -64,6 +65,25 @@ def put(
     feed.touch(session, "branch", [branch_id], [branch_id])
     audit.record(session, who.id, "branch.create" if created else "branch.change", branch_id, {"name": branch.name})
     return branch, created
+
+
+def apply(session: Session, branch_id: str, version: int, fields: dict[str, Any], status: str) -> None:
+    """Take over what the branch domain says at `version`; older news is passed over.
+
+    A branch that is not open (closed, in preparation) has no hours at all, so that its gates let no member in; mode and
+    emergencies are ours and stay.
+    """
+    new = insert(Branch).values(branch_id=branch_id, version=0, source_version=0, **fields)
+    session.execute(new.on_conflict_do_nothing())
+    query = select(Branch).where(Branch.branch_id == branch_id).with_for_update()
+    branch = session.scalars(query.execution_options(populate_existing=True)).one()
+    if version <= branch.source_version:
+        return
+    for name, value in {**fields, "hours": fields["hours"] if status == "open" else {}}.items():
+        setattr(branch, name, value)
+    branch.source_version, branch.version = version, branch.version + 1
+    session.flush()
+    feed.touch(session, "branch", [branch_id], [branch_id])
 
 
 def refuse_broken_rules(fields: dict[str, Any]) -> None:

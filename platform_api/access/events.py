@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from platform_api.access import faces, members
+from platform_api.access import branches, faces, members
 from platform_api.access.models import Entry
 from platform_api.core.events import Event, publish, subscribe
 
@@ -34,6 +34,14 @@ def on_face_enrolled(session: Session, event: Event) -> None:
 def on_face_withdrawn(session: Session, event: Event) -> None:
     """Take the templates out of the gallery and the edges."""
     faces.withdraw(session, event.data["member_id"], event.data["template_ids"])
+
+
+@subscribe(SUBSCRIBER, "branch.BranchInfoCreated", "branch.BranchInfoChanged")
+def on_branch(session: Session, event: Event) -> None:
+    """Keep our copy of the branch, as far as the gates need it."""
+    data = event.data
+    fields = {name: data[name] for name in ("name", "timezone", "hours", "capacity")}
+    branches.apply(session, data["branch_id"], event.version, fields, data["status"])
 
 
 def announce(session: Session, entry: Entry) -> None:
