@@ -70,7 +70,7 @@ def server_user() -> pwd.struct_passwd | None:
     raise PostgresError(f"PostgreSQL refuses to run as root, and useradd could not make the system user {SYSTEM_USER}")
 
 
-def _let_through(path: Path) -> None:
+def let_through(path: Path) -> None:
     """Add the search bit for others to the parents of `path` that lack it."""
     for folder in path.resolve().parents:
         mode = folder.stat().st_mode
@@ -116,8 +116,8 @@ class PostgresServer:
         user = server_user()
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
         if user is not None:
-            _let_through(self.data_dir)
-            _let_through(binaries() / "postgres")
+            let_through(self.data_dir)
+            let_through(binaries() / "postgres")
         if self.initialised:
             return
         if self.data_dir.exists() and any(self.data_dir.iterdir()):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from infra.local.postgres import PostgresError, binaries, server_user
+from infra.local.postgres import PostgresError, binaries, let_through, server_user
 
 WAIT_S = 10.0
 KILL_ORPHANS_AFTER_S = 5.0
@@ -87,6 +87,7 @@ def main(arguments: list[str]) -> None:
     }
     user = server_user()
     if user is not None:
+        let_through(data_dir)  # somebody may have closed a parent folder since
         os.setgroups([])
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,14 +39,16 @@ def _status(state: State) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
-    made = State(tmp_path_factory.mktemp("p") / "s")
-    done = _smartfit(made, "up", "--port-base", str(PORT_BASE))
-    try:
-        assert done.returncode == 0, done.stdout + done.stderr
-        yield made
-    finally:
-        _smartfit(made, "down")
+def state() -> Iterator[State]:
+    # Not below pytest's own folder, which each start of pytest closes to other users; the database may run as one.
+    with tempfile.TemporaryDirectory(prefix="smartfit-") as folder:
+        made = State(Path(folder) / "s")
+        done = _smartfit(made, "up", "--port-base", str(PORT_BASE))
+        try:
+            assert done.returncode == 0, done.stdout + done.stderr
+            yield made
+        finally:
+            _smartfit(made, "down")
 
 
 @pytest.fixture(scope="module")

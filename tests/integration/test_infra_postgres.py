@@ -1,7 +1,10 @@
 """The embedded database as services meet it: passwords asked for, loopback only, domains apart, back after kill -9."""
 
 import os
+import signal
 import socket
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +24,19 @@ def _libpq(url: str) -> str:
     return url.replace("postgresql+psycopg2://", "postgresql://")
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """An empty folder. Not below pytest's own, which each start of pytest closes to other users, the server's included."""
+    with tempfile.TemporaryDirectory(prefix="smartfit-") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with PostgresServer(tmp_path_factory.mktemp("database") / "pg", durable=False) as started:
+def server() -> Iterator[PostgresServer]:
+    with (
+        tempfile.TemporaryDirectory(prefix="smartfit-") as folder,
+        PostgresServer(Path(folder) / "pg", durable=False) as started,
+    ):
         yield started
 
 
@@ -105,8 +118,8 @@ def test_never_runs_as_root_and_its_password_file_is_private(server: PostgresSer
     assert server.data_dir.stat().st_mode & 0o077 == 0
 
 
-def test_committed_rows_survive_kill_9(tmp_path: Path) -> None:
-    with PostgresServer(tmp_path / "pg") as server:
+def test_committed_rows_survive_kill_9(place: Path) -> None:
+    with PostgresServer(place / "pg") as server:
         with psycopg2.connect(server.admin_url) as connection, connection.cursor() as cursor:
             cursor.execute("CREATE TABLE kept (x int); INSERT INTO kept SELECT generate_series(1, 1000)")
         connection.close()
@@ -120,8 +133,30 @@ def test_committed_rows_survive_kill_9(tmp_path: Path) -> None:
         connection.close()
 
 
-def test_pid_file_that_names_another_program_does_not_stop_the_start(tmp_path: Path) -> None:
-    server = PostgresServer(tmp_path / "pg", durable=False)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the server as another user")
+def test_parent_folder_closed_meanwhile_does_not_stop_the_restart(place: Path) -> None:
+    server = PostgresServer(place / "deep" / "pg", durable=False)
+    server.initialise()
+    (place / "deep").chmod(0o700)
+    # The foreground command alone, as a supervisor starts it.
+    process = subprocess.Popen(server.command(), stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                psycopg2.connect(server.admin_url).close()
+                break
+            except psycopg2.OperationalError:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+
+
+def test_pid_file_that_names_another_program_does_not_stop_the_start(place: Path) -> None:
+    server = PostgresServer(place / "pg", durable=False)
     server.initialise()
     (server.data_dir / "postmaster.pid").write_text(f"{os.getpid()}\n{server.data_dir}\n0\n1\n\n\n")
     with server:
@@ -135,22 +170,22 @@ def test_second_server_on_the_same_data_is_refused(server: PostgresServer, monke
     psycopg2.connect(server.admin_url).close()
 
 
-def test_server_ends_with_its_parent(tmp_path: Path) -> None:
+def test_server_ends_with_its_parent(place: Path) -> None:
     child = os.fork()
     if child == 0:
-        PostgresServer(tmp_path / "pg", 0, durable=False).start()
+        PostgresServer(place / "pg", 0, durable=False).start()
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     deadline = time.monotonic() + 15
-    while (tmp_path / "pg" / "postmaster.pid").exists():
+    while (place / "pg" / "postmaster.pid").exists():
         assert time.monotonic() < deadline, "the server outlived the process that started it"
         time.sleep(0.05)
 
 
-def test_half_made_cluster_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_made_cluster_leaves_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infra.local.postgres.SUPERUSER", "pg_forbidden")
-    server = PostgresServer(tmp_path / "pg")
+    server = PostgresServer(place / "pg")
     with pytest.raises(PostgresError, match="initdb failed"):
         server.initialise()
     assert not server.initialised
-    assert [path.name for path in tmp_path.iterdir()] == ["pg.password"]
+    assert [path.name for path in place.iterdir()] == ["pg.password"]
