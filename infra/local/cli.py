@@ -197,12 +197,16 @@ def add() -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def liveness(folder: Path | None, files: tuple[Path, ...]) -> None:
     """사진·화면 위조를 가려내는 모델의 가중치 (weights of passive liveness)"""
-    from ml_bentos.face.liveness import passive
+    from ml_bentos.face.liveness.weights import WeightsError, add_weights
 
     state = State.chosen(folder)
     with _told(state):
         state.prepare()
-        passive.add_weights(list(files), state.models)
+        try:
+            add_weights(files, state.models)
+        except WeightsError as error:
+            out.complain(error.message_ko, error.message_en)
+            sys.exit(FAILED)
         _restart(state, "edge")
         out.say("가중치를 더했습니다.", f"weights added to {state.models}", "green")
 

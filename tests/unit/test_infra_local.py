@@ -244,3 +244,12 @@ def test_busy_port_stops_up_before_anything_is_started(tmp_path: Path) -> None:
     assert "--port-base 26440" in done.output
     assert not (tmp_path / "s" / "pg").exists()
     assert not list((tmp_path / "s" / "secrets").iterdir())
+
+
+def test_files_that_are_no_weights_are_refused_and_nothing_is_added(tmp_path: Path) -> None:
+    wrong = tmp_path / "weights.pth"
+    wrong.write_bytes(b"not weights")
+    done = CliRunner().invoke(main, ["models", "add", "liveness", str(wrong), "--state", str(tmp_path / "s")])
+    assert done.exit_code == 1
+    assert "weights.pth" in done.output
+    assert not list((tmp_path / "s" / "models").rglob("*.pth"))
