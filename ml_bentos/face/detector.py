@@ -20,15 +20,30 @@ TOP_K = 5000
 # The first pass sees the frame at most this long; a face wider than LARGE_FACE there is looked for again at half size.
 FIRST_PASS_SIDE = 480
 LARGE_FACE = 300.0
-# The second pass looks at one face at one scale. One detection's landmarks are off by 2-3 px (of a face 100 px wide), but
-# ten or so anchors fire for a face, and their mean is off by half as much; 70 px is the scale at which they agree best.
-REFINE_SIZE = 160
-REFINE_FACE = 70.0
-REFINE_SCORE = 0.3
 # No suppression: every anchor's opinion is wanted.
-REFINE_NMS = 1.0
+ALL_ANCHORS = (0.3, 1.0)
+BEST_ANCHOR = (SCORE_THRESHOLD, NMS_THRESHOLD)
 # Mirroring a picture makes the left eye the right one.
 MIRRORED = np.array([1, 0, 2, 4, 3])
+
+
+_creation = threading.Lock()
+
+
+@dataclass(frozen=True)
+class View:
+    """How a face is looked at once more for its landmarks: on a square crop of crop_px in which it is face_px wide, as it
+    is or mirrored, taking the mean over all anchors that fire for it (weighted by score) or the best one's."""
+
+    crop_px: int
+    face_px: float
+    mirrored: bool
+    mean: bool
+
+    @property
+    def settings(self) -> tuple[float, float]:
+        """The detector's score and overlap thresholds."""
+        return ALL_ANCHORS if self.mean else BEST_ANCHOR
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,31 +86,25 @@ class Detector:
             faces = again
         return faces
 
-    def refine(self, bgr: Image, face: Face) -> tuple[Float32, Float32]:
-        """The face's landmarks found twice more on a crop of a fixed scale: as it is, and in the mirror image.
-
-        Returns two float32[5, 2] in px of `bgr` (both of the face as it is), independent enough that embeddings by one and
-        by the other average out what the landmarks err; `face.landmarks` where nothing is found.
-        """
-        crop, matrix = crop_around(bgr, face.box, REFINE_SIZE, REFINE_FACE)
-        direct = self._mean_landmarks(crop)
-        mirrored = self._mean_landmarks(np.ascontiguousarray(crop[:, ::-1]))
-        if mirrored is not None:
-            mirrored = mirrored[MIRRORED]
-            mirrored[:, 0] = REFINE_SIZE - 1 - mirrored[:, 0]
-        first = face.landmarks if direct is None else invert(matrix, direct)
-        return first, first if mirrored is None else invert(matrix, mirrored)
-
-    def _mean_landmarks(self, crop: Image) -> Float32 | None:
-        """The landmarks of the face in the middle of a crop, the mean over the anchors weighted by score."""
-        found = self._run(crop, REFINE_SCORE, REFINE_NMS)
+    def landmarks(self, bgr: Image, face: Face, view: View) -> Float32:
+        """The face's landmarks float32[5, 2] (px of `bgr`) found again in a view; `face.landmarks` where that fails."""
+        crop, matrix = crop_around(bgr, face.box, view.crop_px, view.face_px)
+        if view.mirrored:
+            crop = np.ascontiguousarray(crop[:, ::-1])
+        found = self._run(crop, *view.settings)
         if found is None:
-            return None
-        distance = np.hypot(*(found[:, :2] + found[:, 2:4] / 2 - REFINE_SIZE / 2).T)
-        found = found[distance < REFINE_FACE / 4]
-        if not len(found):
-            return None
-        return np.asarray(np.average(found[:, 4:14], axis=0, weights=found[:, 14]).reshape(5, 2), np.float32)
+            return face.landmarks
+        # Of several faces in the crop, the one in its middle is the one that was asked for.
+        distance = np.hypot(*(found[:, :2] + found[:, 2:4] / 2 - view.crop_px / 2).T)
+        near = distance < view.face_px / 4 if view.mean else distance == distance.min()
+        if not near.any() or distance.min() > view.face_px / 2:
+            return face.landmarks
+        found = found[near]
+        points = np.average(found[:, 4:14], axis=0, weights=found[:, 14]).reshape(5, 2)
+        if view.mirrored:
+            points = points[MIRRORED]
+            points[:, 0] = view.crop_px - 1 - points[:, 0]
+        return invert(matrix, np.asarray(points, np.float32))
 
     def _at_scale(self, bgr: Image, scale: float) -> list[Face]:
         height, width = bgr.shape[:2]
@@ -120,9 +129,16 @@ class Detector:
         detectors = self._local.__dict__.setdefault("detectors", {})
         detector = detectors.get((score, nms))
         if detector is None:
-            empty = np.empty(0, np.uint8)
-            detector = cv2.FaceDetectorYN.create("onnx", self._model, empty, size, score, nms, TOP_K)
-            detectors[score, nms] = detector
+            detector = detectors[score, nms] = self._create(size, score, nms)
         detector.setInputSize(size)
         found = detector.detect(frame)[1]
         return None if found is None else np.asarray(found, np.float32)
+
+    def _create(self, size: tuple[int, int], score: float, nms: float) -> cv2.FaceDetectorYN:
+        # OpenCV 5 warns at each creation that its new engine takes no target; the default one is what is wanted.
+        with _creation:
+            level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+            try:
+                return cv2.FaceDetectorYN.create("onnx", self._model, np.empty(0, np.uint8), size, score, nms, TOP_K)
+            finally:
+                cv2.utils.logging.setLogLevel(level)

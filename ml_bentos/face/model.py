@@ -6,7 +6,6 @@ Loaded once a process, under a lock; afterwards nothing in it changes, so any nu
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -15,13 +14,22 @@ from numpy.typing import NDArray
 
 from ml_bentos.face import backends
 from ml_bentos.face import weights as weights_module
-from ml_bentos.face.alignment import CROP_SIZE, Float32, Image, align
-from ml_bentos.face.detector import Detector, Face
+from ml_bentos.face.alignment import TEMPLATE, Float32, Image, align
+from ml_bentos.face.detector import Detector, Face, View
 from ml_bentos.face.network import EMBEDDING_DIM
 from ml_bentos.face.population import Population
 from ml_bentos.face.vectors import normalise
 
-VIEWS = 2
+# One detection's landmarks are off by 2-3 px of a face 100 px wide, differently at every scale, and the embedding moves
+# with them. Averaged over four views (two of them mirrored, which is the usual flip averaging as well), TPIR at FPIR 0.3 %
+# in a gallery of 10,000 rises from 97.3 to 97.9 % for templates of one photo or more (99.5 to 99.6 % for three or more).
+# At a face width of 70 px the detector's anchors agree best, so there their mean is taken.
+VIEWS = (
+    View(160, 70.0, mirrored=False, mean=True),
+    View(160, 70.0, mirrored=True, mean=True),
+    View(180, 80.0, mirrored=False, mean=False),
+    View(224, 100.0, mirrored=True, mean=False),
+)
 
 
 class FaceModel:
@@ -49,29 +57,23 @@ class FaceModel:
         return self.detector.detect(bgr)
 
     def embed(self, bgr: Image, face: Face) -> Float32:
-        """float32[128], L2-normalised: the mean over two views of the face, less the population's mean."""
-        return np.asarray(self.embed_views(self.views(bgr, face)[None])[0])
+        """float32[128], L2-normalised: the mean over VIEWS of the face, less the population's mean."""
 
-    def views(self, bgr: Image, face: Face) -> Image:
-        """uint8[2, 112, 112, 3] BGR: the face aligned, and its mirror image aligned by landmarks found again.
+        def vector(view: View) -> Float32:
+            return normalise(self.backend(_network_input(self.crop(bgr, face, view)[None]))[0])
 
-        Averaging a face with its mirror image is common; that each is aligned by its own landmarks averages their errors
-        as well, which gains more than the mirroring itself.
-        """
-        direct, mirrored = self.detector.refine(bgr, face)
-        return np.stack([align(bgr, direct), align(bgr, mirrored)[:, ::-1]])
-
-    def embed_views(self, views: NDArray[np.uint8]) -> Float32:
-        """uint8[n, v, 112, 112, 3] BGR views of n faces -> float32[n, 128], L2-normalised."""
-        count, each = views.shape[:2]
-        raw = normalise(self._run(views.reshape(count * each, *views.shape[2:])))
-        mean = normalise(np.asarray(raw.reshape(count, each, -1).sum(1), np.float32))
+        mean = normalise(np.asarray(np.sum(list(self._pool.map(vector, VIEWS)), axis=0), np.float32))
         return normalise(mean - self._mean)
 
-    def _run(self, crops: NDArray[np.uint8]) -> Float32:
-        rgb = np.ascontiguousarray(crops[..., ::-1].transpose(0, 3, 1, 2), np.float32)
-        parts: Sequence[Float32] = list(self._pool.map(self.backend, np.split(rgb, len(rgb))))
-        return np.concatenate(parts)
+    def crop(self, bgr: Image, face: Face, view: View = VIEWS[0]) -> Image:
+        """The aligned crop uint8[112, 112, 3] BGR by the landmarks found in a view; mirrored if the view is."""
+        crop = align(bgr, self.detector.landmarks(bgr, face, view))
+        return crop[:, ::-1] if view.mirrored else crop
+
+
+def _network_input(crops: NDArray[np.uint8]) -> Float32:
+    """uint8[n, 112, 112, 3] BGR -> float32[n, 3, 112, 112] RGB."""
+    return np.ascontiguousarray(crops[..., ::-1].transpose(0, 3, 1, 2), np.float32)
 
 
 _loaded: dict[str, FaceModel] = {}
@@ -99,7 +101,9 @@ def assemble(weights: weights_module.WeightSet, mean: Float32 | None) -> FaceMod
     detector = Detector(weights_module.read(weights, weights.detector))
     backend = backends.fastest(weights_module.read(weights, weights.embedder))
     model = FaceModel(weights.version, detector, backend, mean)
-    model.detect(np.zeros((240, 320, 3), np.uint8))
+    blank = np.zeros((240, 320, 3), np.uint8)
+    model.detect(blank)
+    box = np.array([100, 60, 100, 120], np.float32)
     for _ in range(2):
-        model.embed_views(np.zeros((1, VIEWS, CROP_SIZE, CROP_SIZE, 3), np.uint8))
+        model.embed(blank, Face(box, TEMPLATE + box[:2], 1.0))
     return model

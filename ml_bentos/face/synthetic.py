@@ -3,8 +3,8 @@
 FPIR grows with the gallery, so a demonstration with 300 people says nothing of 10,000 unless the other 9,700 behave like
 people. The vectors are drawn from a Gaussian with the covariance of the population's templates (an aggregate over more
 than a thousand people, stored with the model; nobody's own vector is in it). A Gaussian has fewer look-alikes than
-mankind, so the spectrum is sharpened (`spread` > 1, fitted by calibration) until the tail of a stranger's scores against
-the synthetic templates is no lighter than against real ones.
+mankind, so the spectrum is sharpened (`spread` > 1) until a stranger scores as high against synthetic templates as against
+real ones; `calibration` says where they are matched and what is lacking beyond.
 """
 
 from __future__ import annotations
