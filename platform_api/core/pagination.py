@@ -12,6 +12,7 @@ from sqlalchemy import Select, Uuid, literal, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from platform_api.core.errors import Problem
+from platform_api.core.texts import is_storable
 
 MAX_LIMIT = 200
 
@@ -62,9 +63,13 @@ def _read(column: InstrumentedAttribute[Any], value: Any) -> Any:
             return datetime.fromisoformat(value)
         if isinstance(column.type, Uuid):
             return UUID(value) if column.type.as_uuid else str(UUID(value))
-        return kind(value)
-    except (ValueError, TypeError) as error:
+        read = kind(value)
+    except (ValueError, TypeError, OverflowError) as error:
         raise _bad_cursor() from error
+    # What no column can hold is no cursor of ours either.
+    if not is_storable(read) or (isinstance(read, int) and abs(read) >= 2**63):
+        raise _bad_cursor()
+    return read
 
 
 def _write(value: Any) -> Any:

@@ -1,11 +1,13 @@
 """What the requests and answers of every domain share: strictness, ids, pages, ETags."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import RAISE, Schema, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, pre_load, validate
 
 from platform_api.core.errors import Problem
 from platform_api.core.pagination import MAX_LIMIT
+from platform_api.core.texts import is_storable
 
 PEOPLE = ("customer", "helper", "branch_manager", "operator")
 """Roles of people, as against devices and services."""
@@ -17,6 +19,19 @@ class Strict(Schema):
 
     class Meta:
         unknown = RAISE
+
+    @pre_load
+    def refuse_unstorable(self, data: Any, **_: Any) -> Any:
+        """Texts that no database holds are refused where they come in."""
+        if isinstance(data, Mapping):
+            bad = {
+                str(name): ["Has characters that cannot be stored."]
+                for name, item in data.items()
+                if not is_storable(item)
+            }
+            if bad or not is_storable(list(data)):
+                raise ValidationError(bad or {"_schema": ["A name has characters that cannot be stored."]})
+        return data
 
 
 class PageQuery(Strict):

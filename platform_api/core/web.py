@@ -26,6 +26,7 @@ from platform_api.core.errors import Problem, from_http_exception
 from platform_api.core.http import ServiceUnavailable
 from platform_api.core.models import IdempotencyKey
 from platform_api.core.settings import read_variable
+from platform_api.core.texts import is_storable
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +93,7 @@ def transaction(domain: str, *, idempotent: bool = False) -> Callable[[Callable[
 
 
 def register_backend_errors(app: Flask) -> None:
-    """Answer 503 when the database or another service is away, 409 when a lock could not be had."""
+    """Answer 503 when the database or another service is away, 409 when a lock could not be had, 404 for impossible names."""
 
     def on_database(error: DBAPIError) -> Response:
         state = getattr(error.orig, "pgcode", None) or ""
@@ -104,6 +105,11 @@ def register_backend_errors(app: Flask) -> None:
         log.exception("database_error")
         return Problem(500).response()
 
+    def refuse_unstorable_path() -> None:
+        # Nothing in any database has such a name.
+        if not is_storable(list((request.view_args or {}).values())):
+            raise Problem(404)
+
     def on_pool(_: PoolTimeout) -> Response:
         return Problem(503, headers={"Retry-After": "1"}).response()
 
@@ -111,6 +117,7 @@ def register_backend_errors(app: Flask) -> None:
         log.warning("service_away", service=error.service, reason=error.reason)
         return Problem(503, headers={"Retry-After": "5"}, service=error.service).response()
 
+    app.before_request(refuse_unstorable_path)
     app.register_error_handler(DBAPIError, on_database)
     app.register_error_handler(PoolTimeout, on_pool)
     app.register_error_handler(ServiceUnavailable, on_service)
