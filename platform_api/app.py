@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
+from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask
 from flask_swagger_ui import get_swaggerui_blueprint
 
@@ -14,6 +15,7 @@ from platform_api.core.database import DOMAINS, ping
 from platform_api.core.errors import register_error_handlers
 from platform_api.core.health import health_blueprint
 from platform_api.core.migrations import is_current
+from platform_api.core.schemas import component_name
 from platform_api.core.security import tokens
 from platform_api.core.settings import Settings, SettingsError, load, read_variable
 from platform_api.core.telemetry import configure_logging, configure_tracing, instrument
@@ -25,7 +27,13 @@ MAX_REQUEST_BYTES = 45 * 1024 * 1024
 
 def installed_domains() -> list[str]:
     """The domains that this release has."""
-    return [name for name in DOMAINS if importlib.util.find_spec(f"platform_api.{name}") is not None]
+    return [name for name in DOMAINS if _has_routes(name)]
+
+
+def _has_routes(domain: str) -> bool:
+    return bool(importlib.util.find_spec(f"platform_api.{domain}")) and bool(
+        importlib.util.find_spec(f"platform_api.{domain}.routes")
+    )
 
 
 def chosen_domains(domains: Iterable[str] | None = None) -> list[str]:
@@ -99,7 +107,8 @@ def _bare_app() -> Flask:
 def _mount(app: Flask, domains: list[str]) -> tuple[Api, list[ModuleType]]:
     bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     spec = {"security": [{"bearer": []}], "components": {"securitySchemes": {"bearer": bearer}}}
-    api = Api(app, spec_kwargs=spec)
+    plugin = MarshmallowPlugin(schema_name_resolver=component_name)
+    api = Api(app, spec_kwargs={**spec, "marshmallow_plugin": plugin})
     modules = [importlib.import_module(f"platform_api.{domain}.routes") for domain in domains]
     for routes in modules:
         for blueprint in routes.blueprints:

@@ -1,14 +1,13 @@
 """The command `smartfit`. Thin: each command reads its options, calls one function and says what came of it."""
 
 import importlib
-import importlib.util
 import json
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,33 @@ STATE = click.option(
 BLOCKED, FAILED, NOT_RUNNING = 2, 1, 3
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class LazyGroup(click.Group):
+    """A group some of whose commands are imported only when called for: they bring models or database drivers along.
+
+    Args:
+        lazy: "module:attribute" of each such command, by name.
+    """
+
+    def __init__(self, *args: Any, lazy: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lazy = dict(lazy or {})
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted([*super().list_commands(context), *self.lazy])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.lazy:
+            return super().get_command(context, name)
+        module, _, attribute = self.lazy[name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={"events": "infra.local.events_cli:command"},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 def main() -> None:
     """스마트 피트니스를 한 기기에서 실행합니다 (runs Smart Fitness on one machine)"""
     # What libraries log belongs in the services' logs; here only what a person must see.
@@ -219,24 +244,17 @@ def _restart(state: State, service: str) -> None:
         supervisor.restart(service)
 
 
-class Demonstrations(click.Group):
-    """Commands of infra.local.demo, imported only when called for: they bring the models with them."""
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        package = importlib.util.find_spec("infra.local.demo")
-        places = package.submodule_search_locations if package else None
-        return [name for name in ("gate",) if places and (Path(places[0]) / f"{name}.py").exists()]
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in self.list_commands(context):
-            return None
-        command: click.Command = importlib.import_module(f"infra.local.demo.{name}").command
-        return command
-
-
-@main.group(cls=Demonstrations)
+@main.group(cls=LazyGroup, lazy={"gate": "infra.local.demo.gate:command"})
 def demo() -> None:
     """시연 (demonstrations)"""
+
+
+@main.command()
+def openapi() -> None:
+    """모든 API의 OpenAPI 문서 (the OpenAPI document of all routes)"""
+    from platform_api.app import openapi_document
+
+    click.echo(json.dumps(openapi_document(), ensure_ascii=False, indent=1))
 
 
 @main.group()

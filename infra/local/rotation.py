@@ -1,9 +1,6 @@
 """`smartfit keys rotate`: a new key beside the old ones. Old keys stay, so what they signed or sealed goes on working."""
 
-import time
-
 from infra.local.credentials import Credentials
-from infra.local.services import gateway
 from infra.local.state import State
 from infra.local.supervisor import Supervisor
 from platform_api.core.encryption import KeyRing
@@ -13,11 +10,11 @@ READERS_OF_THE_RINGS = ("api", "worker", "edge")
 
 
 def rotate_jwt(state: State) -> str:
-    """A new signing key for access tokens; returns its id. The gateway and the domains learn of it by themselves."""
-    kid = token_keys.generate(Credentials(state.secrets).jwt_keys)
-    if Supervisor(state).running():
-        time.sleep(gateway(state).jwt.refresh_s + 1)
-    return kid
+    """A new signing key for access tokens; returns its id.
+
+    The gateway and the domains fetch it by themselves; it signs once they have had time to (KeySet.PUBLISHED_AHEAD).
+    """
+    return token_keys.generate(Credentials(state.secrets).jwt_keys)
 
 
 def rotate_keyring(state: State) -> str:

@@ -50,7 +50,18 @@ class IfMatch(Schema):
 def page_of(item: type[Schema], name: str) -> type[Schema]:
     """The schema of a page of items: {items, next_cursor}."""
     page = {"items": fields.List(fields.Nested(item)), "next_cursor": fields.String(allow_none=True)}
-    return Schema.from_dict(page, name=name)  # type: ignore[arg-type]
+    made = Schema.from_dict(page, name=name)  # type: ignore[arg-type]
+    made.__module__ = item.__module__
+    return made
+
+
+def component_name(schema: Schema | type[Schema]) -> str:
+    """Name of a schema in the OpenAPI document: the domain before it, since two domains may have one of a name."""
+    made = schema if isinstance(schema, type) else type(schema)
+    _, _, inside = made.__module__.partition("platform_api.")
+    domain = inside.partition(".")[0]
+    name = made.__name__.removesuffix("Schema")
+    return f"{domain.capitalize()}{name}" if domain and domain != "core" else name
 
 
 def etag(version: int) -> str:

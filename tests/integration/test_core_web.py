@@ -172,6 +172,11 @@ def test_token_keys_rotate_without_a_restart(tmp_path: object) -> None:
     assert ring.signing_key()[0] == old
     new = keys.generate(folder)
     ring._checked = float("-inf")
+    ring.jwks()
+    ring._made[old] = 0.0
+    # Published at once, used only when everybody has had time to fetch it.
+    assert ring.signing_key()[0] == old
+    ring._made[new] = 0.0
     assert ring.signing_key()[0] == new
     assert {jwk["kid"] for jwk in ring.jwks()["keys"]} == {old, new}
     assert keys.from_jwk(ring.jwks()["keys"][0]) == ring.public_key(old)

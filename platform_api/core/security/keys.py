@@ -1,7 +1,7 @@
 """Keys of access tokens: Ed25519 (EdDSA, RFC 8037), published as a JWK set (RFC 7517), rotated by adding a file.
 
-The auth domain alone holds private keys: a folder of `<kid>.pem`. The key whose kid sorts last signs; the others
-go on verifying until their file is removed, which should be no sooner than a token's life after rotation. Kids
+The auth domain alone holds private keys: a folder of `<kid>.pem`. The key whose kid sorts last signs, once it has
+been published for a while; the others go on verifying until their file is removed, which should be no sooner than a token's life after rotation. Kids
 therefore begin with the time they were made. Everybody else has only the public set.
 """
 
@@ -40,17 +40,22 @@ def generate(folder: Path) -> str:
 class KeySet:
     """The private keys of auth; the folder is read again when it changes, so that rotation needs no restart."""
 
+    PUBLISHED_AHEAD = 30.0
+    """Seconds a new key stands in the JWK set before it signs: gateway and services fetch the set every few seconds."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._stamp: tuple[str, ...] = ()
         self._keys: dict[str, Ed25519PrivateKey] = {}
+        self._made: dict[str, float] = {}
         self._checked = 0.0
         self._lock = threading.Lock()
 
     def signing_key(self) -> tuple[str, Ed25519PrivateKey]:
-        """kid and key that sign now."""
+        """kid and key that sign now: the newest that everybody has had time to fetch, the only one at once."""
         keys = self._load()
-        kid = max(keys)
+        known = [kid for kid in keys if time.time() - self._made.get(kid, 0.0) >= self.PUBLISHED_AHEAD]
+        kid = max(known or keys)
         return kid, keys[kid]
 
     def public_key(self, kid: str) -> Ed25519PublicKey:
@@ -78,6 +83,7 @@ class KeySet:
                 raise SettingsError(f"SMARTFIT_JWT_KEYS_DIR: 서명 키가 없습니다 (no <kid>.pem in {self.folder})")
             if stamp != self._stamp:
                 self._keys = {path.stem: _read(path) for path in paths}
+                self._made = {path.stem: path.stat().st_mtime for path in paths}
                 self._stamp = stamp
             self._checked = time.monotonic()
             return self._keys
