@@ -66,9 +66,17 @@ def make_service_account(file: Path, base_url: str, project: str = PROJECT) -> N
         json.dump(account, opened)
 
 
-def error_body(status: int, message: str = "fault", details: list[dict[str, Any]] | None = None) -> str:
-    """An error as Google's APIs tell it (google.rpc.Status in JSON)."""
+def error_body(
+    status: int, message: str = "fault", details: list[dict[str, Any]] | None = None, of_token: bool = False
+) -> str:
+    """An error as Google's APIs tell it (google.rpc.Status in JSON).
+
+    Args:
+        of_token: 403 and 404 are about the registration token, and not about the caller or the address.
+    """
     name, code = _ERRORS.get(status, ("UNKNOWN", "UNSPECIFIED_ERROR"))
+    if status in (403, 404) and not of_token:
+        code = None
     known = (
         [] if code is None else [{"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": code}]
     )

@@ -1,0 +1,5 @@
+"""E-mail by SMTP."""
+
+from platform_api.notification.channels.email.client import EmailChannel
+
+__all__ = ["EmailChannel"]
