@@ -17,6 +17,8 @@ PRIOR_RATING, PRIOR_WEIGHT = 3.7, 6
 TRAIT_SAID = 0.3
 TRAIT_MEASURED = 0.6
 _BODY = 3000
+SAME_TRAIT = {"price": "value", "night": "late_night"}
+"""What the branch domain calls a trait -> what members look for."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,11 @@ def build(facts: Facts) -> Document:
     concepts = [words.concept("amenity", code) for code in facts.amenities]
     said = extract(facts.description, facts.texts)
     traits = _traits(facts.traits, said)
-    strong = [words.concept("trait", code) for code, value in traits.items() if value >= TRAIT_SAID]
+    strong = [
+        words.by_term[f"trait:{code}"]
+        for code, value in traits.items()
+        if value >= TRAIT_SAID and f"trait:{code}" in words.by_term
+    ]
     names = _names(facts.name, facts.name_en)
     spots = [name for place in words.nearby(facts.latitude, facts.longitude) for name in (place.name, *place.aliases)]
     place = [*words.address_words(f"{facts.region} {facts.address}"), *map(squeeze, spots)]
@@ -139,6 +145,7 @@ def _names(name: str, name_en: str | None) -> list[str]:
 def _traits(measured: Mapping[str, float], said: Keywords) -> dict[str, float]:
     """Traits 0 to 1: what is measured and what members say are two witnesses, who together weigh more than each
     (noisy-or)."""
+    measured = {SAME_TRAIT.get(name, name): value for name, value in measured.items()}
     found = {}
     for code in sorted({*measured, *said.traits}):
         value = measured.get(code, 0.0)

@@ -15,7 +15,7 @@ from platform_api.search.tokens import Token, analyzer, is_content
 
 MOST = 30
 _LONGEST_TEXT = 2000
-_NEGATIONS = {"없", "안", "못", "아니", "않", "부족하", "불편하", "별로", "아쉽"}
+_NEGATIONS = {"없", "안", "못", "아니", "않", "부족하", "불편하", "별로", "아쉽", "불", "불가", "불가능"}
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,15 @@ from sqlalchemy.orm import Session
 from platform_api.core import clock
 from platform_api.core.security import audit
 from platform_api.search import pending
+from platform_api.search.documents import SAME_TRAIT
 from platform_api.search.models import Branch, Member, Report, Review, Visit
 from platform_api.search.ranking import Taste
 
 FORGET_DAYS = 180.0
 """A visit of half a year ago counts 1/e of one of today."""
 _UNREVIEWED, _SURE_AT = 0.4, 2.0
-_AVERAGE_TRAIT = 0.3
+_AVERAGE_TRAIT = 0.5
+"""What the branch domain says where it knows nothing."""
 
 
 def lock(session: Session, member_id: str) -> Member:
@@ -68,7 +70,8 @@ def refresh_taste(session: Session, member: Member) -> None:
         # Five stars count for a branch and one star against it; who says nothing but comes again is content.
         weight = often * (_UNREVIEWED if rating is None else (rating - 3) / 2)
         total += abs(weight)
-        for code, value in (branch_traits or {}).items():
+        for name, value in (branch_traits or {}).items():
+            code = SAME_TRAIT.get(name, name)
             traits[code] = traits.get(code, 0.0) + weight * (value - _AVERAGE_TRAIT)
         for code in branch_amenities or ():
             amenities[code] = amenities.get(code, 0.0) + weight

@@ -171,18 +171,14 @@ def personal(source: Mapping[str, Any], taste: Taste) -> float:
 
 
 def _liked(source: Mapping[str, Any], taste: Taste) -> list[Concept]:
-    words = lexicon()
-    traits = [
-        words.concept("trait", code)
-        for code, weight in sorted(taste.traits.items(), key=lambda item: -item[1])
-        if weight >= _LIKES and source["traits"].get(code, 0.0) >= _LIKES
-    ]
-    amenities = [
-        words.concept("amenity", code)
-        for code, weight in sorted(taste.amenities.items(), key=lambda item: -item[1])
-        if weight >= _LIKES and code in source["amenities"]
-    ]
-    return [*traits, *amenities][:2]
+    """What a member likes and the branch has, the most liked first; only what has a name to be told by."""
+    has = {f"trait:{code}" for code, value in source["traits"].items() if value >= _LIKES}
+    has |= {f"amenity:{code}" for code in source["amenities"]}
+    liked = {f"trait:{code}": weight for code, weight in taste.traits.items()}
+    liked |= {f"amenity:{code}": weight for code, weight in taste.amenities.items()}
+    by_term = lexicon().by_term
+    terms = [term for term, weight in liked.items() if weight >= _LIKES and term in has and term in by_term]
+    return [by_term[term] for term in sorted(terms, key=lambda term: -liked[term])][:2]
 
 
 def _reasons(

@@ -236,7 +236,7 @@ def _look_up(
     """Names that stand in the index (first token -> one after the last), and typing errors (first token -> number of
     tokens, as typed, as meant); the index is asked once."""
     surfaces: dict[int, tuple[int, str]] = {}
-    suspects: dict[int, tuple[int, str]] = {}
+    suspects: list[tuple[int, int, str]] = []
     strange: dict[int, tuple[int, str, str]] = {}
     for start, end in groups:
         run = tokens[start:end]
@@ -252,19 +252,16 @@ def _look_up(
             continue
         if len(surface) > 1:
             surfaces[start] = (start + last, surface)
-        suspects.update(
-            (start + i, (1, t.form))
-            for i, t in enumerate(run)
-            if t.is_noun and not t.known and meaning[i : i + 1] != [True]
-        )
+        guessed = (i for i, t in enumerate(run) if t.is_noun and not t.known and meaning[i : i + 1] != [True])
+        suspects += [(start + i, 1, run[i].form) for i in guessed]
         if _odd(run, whole, any(meaning)):
-            suspects[start] = (len(run), whole)
+            suspects.append((start, len(run), whole))
     if not surfaces and not suspects:
         return {}, strange
-    there = known({surface for _, surface in (*surfaces.values(), *suspects.values())})
+    there = known({surface for _, surface in surfaces.values()} | {surface for *_, surface in suspects})
     names = {start: end for start, (end, surface) in surfaces.items() if surface in there}
-    for at, (length, surface) in suspects.items():
-        meant = None if surface in there else words.corrected(surface)
+    for at, length, surface in suspects:
+        meant = None if surface in there or at in strange else words.corrected(surface)
         if meant is not None and meant != surface and (length == 1 or initials(meant) == initials(surface)):
             strange[at] = (length, surface, meant)
     return names, strange

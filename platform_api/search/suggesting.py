@@ -18,14 +18,13 @@ def suggest(engine: Engine, typed: str, limit: int) -> list[Suggestion]:
     text = clean(typed, LONGEST)
     before, _, last = text.rpartition(" ")
     found: dict[str, Suggestion] = {}
-    # The whole text may be the beginning of a name with spaces in it; else its last word is completed.
-    for kept, word in ((before, last), ("", text)) if before else (("", text),):
+    # The whole text may be the beginning of a name with spaces in it, which is rarer and says more; else its last word
+    # is completed.
+    for kept, word in dict.fromkeys((("", text), (before, last))):
         for suggestion in engine.suggest(_beginnings(word), limit) if word else ():
             whole = f"{kept} {suggestion.text}".strip()
-            known = found.get(whole)
-            if known is None or known.branches < suggestion.branches:
-                found[whole] = Suggestion(whole, suggestion.kind, suggestion.branches)
-    return sorted(found.values(), key=lambda s: -s.branches)[:limit]
+            found.setdefault(whole, Suggestion(whole, suggestion.kind, suggestion.branches))
+    return list(found.values())[:limit]
 
 
 def _beginnings(word: str) -> list[str]:

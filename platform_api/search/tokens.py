@@ -78,13 +78,18 @@ class Analyzer:
     def tokens(self, text: str) -> list[Token]:
         """All morphemes of `text`."""
         return [
-            Token(t.form.lower(), t.tag.partition("-")[0], t.start, t.end, t.id >= _FIRST_IN_DICTIONARY)
+            Token(_stem(t.form.lower(), t.tag), t.tag.partition("-")[0], t.start, t.end, t.id >= _FIRST_IN_DICTIONARY)
             for t in self._kiwi.tokenize(text or " ")
         ]
 
     def words(self, text: str) -> list[str]:
         """The words of a document's `text` that tell something, in order, with repetitions."""
         return [token.form for token in self.remembered(text) if is_content(token)]
+
+
+def _stem(form: str, tag: str) -> str:
+    """조용하다 comes out whole or as 조용 and 하다, as the sentence goes: it is 조용 either way."""
+    return form[:-1] if tag[0] == "V" and len(form) > 2 and form.endswith("하") else form
 
 
 def is_content(token: Token) -> bool:

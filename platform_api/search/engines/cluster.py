@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 _LOCK_ID = "writer"
 _LOCK_S = 30.0
+_COMPLETIONS = 200
 
 
 class CompatibleNode(Urllib3HttpNode):
@@ -98,13 +99,15 @@ class ClusterEngine:
         """See Engine."""
         found: dict[tuple[str, str], int] = {}
         for beginning in dict.fromkeys(beginnings):
-            terms = {"field": "suggest", "include": _literal(beginning) + ".*", "size": 4 * limit}
+            terms = {"field": "suggest", "include": f"{_literal(beginning)}.*", "size": max(_COMPLETIONS, 4 * limit)}
             answer = self._search(
                 query={"prefix": {"suggest": beginning}}, size=0, aggregations={"terms": {"terms": terms}}
             )
             for bucket in answer["aggregations"]["terms"]["buckets"]:
-                _, kind, text = bucket["key"].split("\t", 2)
-                found[kind, text] = max(bucket["doc_count"], found.get((kind, text), 0))
+                # Servers that pass over `include` give the other terms of these documents as well.
+                if bucket["key"].startswith(beginning):
+                    _, kind, text = bucket["key"].split("\t", 2)
+                    found[kind, text] = max(bucket["doc_count"], found.get((kind, text), 0))
         best = sorted(found.items(), key=lambda item: (-item[1], len(item[0][1]), item[0]))[:limit]
         return [Suggestion(text, kind, count) for (kind, text), count in best]
 
