@@ -2,11 +2,7 @@
 
 A photo is decoded and written anew as JPEG, so that no EXIF (place, owner's device), no preview and nothing hidden behind
 the picture is kept. Known again are: the same file (SHA-256), and copies that were re-encoded, shrunk, brightened or
-mirrored, by pHash (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010, in the DCT form
-of the library imagehash). Two stages, because one is not enough: among 1,488 real photos of laundry, 300 pairs of
-different photos lie within 10 of 64 bits (of 1.1 million pairs), so that in a few months of work an honest photo would
-always find a double. All re-encoded copies lie within 10 bits, too, and within 26 of the 256 bits of the finer hash, where
-the nearest two different photos are 48 apart. So: 64 bits find the candidates, 256 bits decide.
+mirrored (`phash`).
 """
 
 import hashlib
@@ -14,24 +10,18 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import imagehash
 import numpy as np
 from PIL import Image, ImageOps
-from sqlalchemy import bindparam, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from ml_bentos.face.images import ImageProblem, decode_image
 from platform_api.core.errors import Problem
+from platform_api.helper import phash
 from platform_api.helper.settings import settings
 
-NEAR_BITS = 10
-"""Of 64: farther apart is no candidate."""
-NEAR_BITS_FINE = 40
-"""Of 256: farther apart is another picture."""
 JPEG_QUALITY = 90
 MOST = 5
-
-_FINE_SIZE = 16
 
 TEXTS: dict[str, tuple[str, str]] = {
     "not_an_image": ("사진 파일이 아닙니다. JPEG, PNG, WebP로 보내세요.", "Not a photo; send JPEG, PNG or WebP."),
@@ -87,8 +77,8 @@ def read(data: bytes) -> Picture:
         hashlib.sha256(data).hexdigest(),
         hashlib.sha256(jpeg).hexdigest(),
         *picture.size,
-        *hashes(picture),
-        hashes(ImageOps.mirror(picture)),
+        *phash.hashes(picture),
+        phash.hashes(ImageOps.mirror(picture)),
     )
 
 
@@ -96,26 +86,10 @@ class TooSmall(Exception):
     """A photo with too few pixels to judge anything by."""
 
 
-def hashes(picture: Image.Image) -> tuple[str, str]:
-    """pHash of 64 and of 256 bits, as strings of 0 and 1."""
-    return _bits(imagehash.phash(picture)), _bits(imagehash.phash(picture, hash_size=_FINE_SIZE))
-
-
-def _bits(found: imagehash.ImageHash) -> str:
-    return "".join("1" if bit else "0" for bit in found.hash.ravel())
-
-
-def distance(one: str, other: str) -> int:
-    """In how many bits two strings of equal length differ."""
-    return sum(a != b for a, b in zip(one, other, strict=True))
-
-
 def near(one: Picture, other: Picture) -> bool:
     """Whether one is a copy of the other."""
-    for phash, fine in ((other.phash, other.phash_fine), other.mirrored):
-        if distance(one.phash, phash) <= NEAR_BITS and distance(one.phash_fine, fine) <= NEAR_BITS_FINE:
-            return True
-    return False
+    hashes_of = ((other.phash, other.phash_fine), other.mirrored)
+    return any(phash.near(one.phash, one.phash_fine, coarse, fine) for coarse, fine in hashes_of)
 
 
 def read_all(uploads: Sequence[bytes]) -> list[Picture]:
@@ -172,16 +146,9 @@ def known_before(session: Session, picture: Picture) -> str | None:
     same = text("SELECT 1 FROM photo WHERE sent_sha256 = :sent OR sha256 IN (:sent, :kept) LIMIT 1")
     if session.execute(same, {"sent": picture.sent_sha256, "kept": picture.sha256}).first():
         return "same_file"
-    for phash, fine in ((picture.phash, picture.phash_fine), picture.mirrored):
-        if session.execute(_NEAR, {"phash": phash, "fine": fine}).first():
-            return "near_copy"
-    return None
-
-
-_NEAR = text(
-    "SELECT 1 FROM photo WHERE bit_count(phash # CAST(:phash AS bit(64))) <= :near"
-    " AND bit_count(phash_fine # CAST(:fine AS bit(256))) <= :near_fine LIMIT 1"
-).bindparams(bindparam("near", NEAR_BITS), bindparam("near_fine", NEAR_BITS_FINE))
+    hashes_of = ((picture.phash, picture.phash_fine), picture.mirrored)
+    found = any(phash.near_in_table(session, coarse, fine) for coarse, fine in hashes_of)
+    return "near_copy" if found else None
 
 
 def rejected(refused: list[dict[str, object]]) -> Problem:

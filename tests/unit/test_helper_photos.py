@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
 from ml_bentos.face.images import ImageProblem
 from platform_api.core.errors import Problem
-from platform_api.helper import photos
+from platform_api.helper import phash, photos
 from platform_api.helper.settings import HelperSettings, settings
 from platform_api.helper.settings import split as split_list
 
@@ -132,7 +134,7 @@ def test_the_coarse_hash_alone_would_refuse_honest_work(data_dir: Path) -> None:
     if not one.is_file() or not other.is_file():
         pytest.skip("SMARTFIT_DATA lacks the two photos")
     first, second = photos.read(one.read_bytes()), photos.read(other.read_bytes())
-    assert photos.distance(first.phash, second.phash) <= photos.NEAR_BITS
+    assert phash.distance(first.phash, second.phash) <= phash.NEAR_BITS
     assert not photos.near(first, second)
 
 
@@ -141,3 +143,15 @@ def test_kinds_are_checked_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings().kinds == ("hanging", "ironing") == split_list("hanging,ironing,")
     with pytest.raises(ValueError):
         HelperSettings(helper_kinds="Hanging Up")
+
+
+@given(st.integers(0, 2**64 - 1), st.sets(st.integers(0, 63), max_size=phash.NEAR_BITS))
+def test_the_index_finds_everything_within_ten_bits(value: int, flipped: set[int]) -> None:
+    near = value
+    for bit in flipped:
+        near ^= 1 << bit
+    one, other = format(value, "064b"), format(near, "064b")
+    assert phash.distance(one, other) == len(flipped)
+    probes = phash.probes(one)
+    assert any(band in values for band, values in zip(phash.bands(other), probes, strict=True))
+    assert sum(map(len, probes)) == 548

@@ -88,6 +88,11 @@ CREATE TABLE photo (
     CONSTRAINT uq_photo_task_id_position UNIQUE (task_id, position)
 );
 CREATE INDEX ix_photo_sha256 ON photo (sha256);
+-- The bands of multi-index hashing (see helper/phash.py).
+CREATE INDEX ix_photo_phash_band_0 ON photo ((substring(phash FROM 1 FOR 16)::integer));
+CREATE INDEX ix_photo_phash_band_1 ON photo ((substring(phash FROM 17 FOR 16)::integer));
+CREATE INDEX ix_photo_phash_band_2 ON photo ((substring(phash FROM 33 FOR 16)::integer));
+CREATE INDEX ix_photo_phash_band_3 ON photo ((substring(phash FROM 49 FOR 16)::integer));
 CREATE INDEX ix_photo_created_at ON photo (created_at);
 
 CREATE TABLE daily_count (
