@@ -151,7 +151,7 @@ class Fleet:
         return len(ids)
 
     def _send_for_ever(self, device: Device) -> None:
-        wait = _RANDOM.uniform(0, min(device.heartbeat_s, 60.0))
+        wait = _RANDOM.uniform(0, device.heartbeat_s)
         while self.devices.get(device.equipment_id) is device:
             device.wake.wait(wait)
             device.wake.clear()

@@ -4,13 +4,15 @@ The standard library's HTTP client, because it does no more than it is told: no 
 retries. The connection is kept between probes. The whole probe has one deadline, whatever the other side drips.
 """
 
+import contextlib
 import http.client
 import json
 import secrets
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,10 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
 
 
+class _TimedOut(Exception):
+    """The probe's time is over; says in what."""
+
+
 class _Connection(http.client.HTTPSConnection):
     """Connects to an address that was checked, under the name that the certificate must bear."""
 
@@ -44,23 +50,26 @@ class _Connection(http.client.HTTPSConnection):
         self._networks, self._tls = networks, context
 
     def connect(self) -> None:
+        """Connect by TCP alone; `secure` has to follow.
+
+        Raises:
+            BadAddress: none of the host's addresses is allowed.
+        """
         found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        addresses = [
-            (family, address) for family, _, _, _, address in found if allowed(str(address[0]), self._networks)
-        ]
+        addresses = [(family, to) for family, _, _, _, to in found if allowed(str(to[0]), self._networks)]
         if not addresses:
             raise BadAddress("address_not_allowed", self.host)
         family, address = addresses[0]
-        plain = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            plain.connect(address)
-            self.sock = self._tls.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
-            self.sock.do_handshake()
-        except BaseException:
-            plain.close()
-            self.close()
-            raise
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.connect(address)
+
+    def secure(self) -> None:
+        """TLS, with the certificate checked."""
+        assert self.sock is not None
+        secured = self._tls.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+        self.sock = secured
+        secured.do_handshake()
 
 
 class Target:
@@ -70,6 +79,7 @@ class Target:
         self.url = url
         self._networks, self._context = networks, context
         self._connection: _Connection | None = None
+        self._left = self._spent = 0.0
 
     def close(self) -> None:
         """Give the connection up."""
@@ -77,44 +87,53 @@ class Target:
         if connection is not None:
             connection.close()
 
-    def ask(self, timeout_s: float, keep: bool = True) -> Echo:
-        """Ask for one echo. Never raises.
+    def ask(self, timeout_s: float, turn: AbstractContextManager[Any], keep: bool = True) -> Echo:
+        """Ask for one echo. Raises nothing that the item could bring about.
 
         Args:
             timeout_s: for the whole of it: look-up, handshake, answer.
+            turn: held during a handshake, and bounds how many there are at once: a thousand at once on one core would
+                all be late, begin anew, and be late again. Waiting for it is not held against the item.
             keep: whether the connection is kept for the next time.
         """
-        begun = time.monotonic()
-        error: str | None = "timeout"
-        with gevent.Timeout(timeout_s, False):
-            error = self._attempt()
-        if error is not None or not keep:
-            self.close()
-        return Echo(error, (time.monotonic() - begun) * 1000.0)
-
-    def _attempt(self) -> str | None:
-        nonce = secrets.token_hex(8)
+        self._left, self._spent = timeout_s, 0.0
+        nonce, stale = secrets.token_hex(8), self._connection is None
+        error: str | None = None
         try:
             if self._connection is not None:
                 try:
-                    return self._exchange(self._connection, nonce)
+                    with self._timed():
+                        error = self._exchange(self._connection, nonce)
                 except (http.client.BadStatusLine, ConnectionError, ssl.SSLError):
                     # Kept too long: the other side has closed it. That alone is no miss.
                     self.close()
-            self._connection = _Connection(parse(self.url), self._networks, self._context)
-            return self._exchange(self._connection, nonce)
-        except BadAddress as error:
-            return error.code
-        except ssl.SSLCertVerificationError:
-            return "certificate"
-        except ssl.SSLError:
-            return "tls"
-        except socket.gaierror:
-            return "name"
-        except ConnectionRefusedError:
-            return "refused"
-        except (OSError, http.client.HTTPException, UnicodeError) as error:
-            return "connection" if isinstance(error, OSError) else "protocol"
+                    stale = True
+            if stale:
+                error = self._ask_anew(nonce, turn)
+        except Exception as failure:
+            error = _reason(failure)
+        if error is not None or not keep:
+            self.close()
+        return Echo(error, self._spent * 1000.0)
+
+    def _ask_anew(self, nonce: str, turn: AbstractContextManager[Any]) -> str | None:
+        self._connection = connection = _Connection(parse(self.url), self._networks, self._context)
+        with self._timed("timeout_connect"):
+            connection.connect()
+        with turn, self._timed("timeout_tls"):
+            connection.secure()
+        with self._timed():
+            return self._exchange(connection, nonce)
+
+    @contextlib.contextmanager
+    def _timed(self, error: str = "timeout") -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            with gevent.Timeout(max(0.001, self._left), _TimedOut(error)):
+                yield
+        finally:
+            spent = time.monotonic() - begun
+            self._left, self._spent = self._left - spent, self._spent + spent
 
     def _exchange(self, connection: Any, nonce: str) -> str | None:
         target = parse(self.url).target
@@ -138,3 +157,24 @@ class Target:
         if answer.will_close or not answer.isclosed():
             self.close()
         return None
+
+
+def _reason(failure: Exception) -> str:
+    match failure:
+        case _TimedOut():
+            return str(failure)
+        case BadAddress():
+            return failure.code
+        case ssl.SSLCertVerificationError():
+            return "certificate"
+        case ssl.SSLError():
+            return "tls"
+        case socket.gaierror():
+            return "name"
+        case ConnectionRefusedError():
+            return "refused"
+        case OSError():
+            return "connection"
+        case http.client.HTTPException() | UnicodeError():
+            return "protocol"
+    raise failure

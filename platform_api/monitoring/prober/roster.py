@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -17,6 +18,14 @@ from platform_api.monitoring.tracker import Rules, Tracker
 OVERLAP = timedelta(seconds=35)
 """Changes are looked for so far back: a transaction may commit this long after the time that it wrote down (the
 statement timeout of 30 s bounds it)."""
+
+
+# Columns, not objects: ten thousand rows are read while everything else waits.
+_COLUMNS = (
+    Equipment.equipment_id, Equipment.shard, Equipment.version, Equipment.echo_url, Equipment.created_at,
+    Equipment.retired_at, EquipmentState.causes, EquipmentState.suspect_since, EquipmentState.loss,
+    EquipmentState.flaps, EquipmentState.recovered_at, EquipmentState.last_echo_at,
+)  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -57,7 +66,7 @@ class Roster:
             (devices that are new or are asked otherwise now, devices that are asked no more).
         """
         query = (
-            select(Equipment, EquipmentState)
+            select(*_COLUMNS)
             .join(EquipmentState, EquipmentState.equipment_id == Equipment.equipment_id)
             .where(Equipment.shard.in_(sorted(shards)))
         )
@@ -65,17 +74,17 @@ class Roster:
             query.where(Equipment.retired_at.is_(None)) if since is None else query.where(Equipment.updated_at > since)
         )
         added, removed = [], []
-        for equipment, state in session.execute(query).tuples():
-            known = self.devices.get(equipment.equipment_id)
-            if known is not None and known.version >= equipment.version:
+        for row in session.execute(query):
+            known = self.devices.get(row.equipment_id)
+            if known is not None and known.version >= row.version:
                 continue
-            if known is not None and known.target.url == equipment.echo_url and equipment.retired_at is None:
-                known.version = equipment.version
+            if known is not None and known.target.url == row.echo_url and row.retired_at is None:
+                known.version = row.version
                 continue
             if known is not None:
-                removed.append(self.devices.pop(equipment.equipment_id))
-            if equipment.echo_url is not None and equipment.retired_at is None:
-                added.append(self._add(equipment, state))
+                removed.append(self.devices.pop(row.equipment_id))
+            if row.echo_url is not None and row.retired_at is None:
+                added.append(self._add(row))
         return added, removed
 
     def drop(self, shards: frozenset[int]) -> list[Device]:
@@ -85,25 +94,22 @@ class Roster:
             del self.devices[device.equipment_id]
         return gone
 
-    def _add(self, equipment: Equipment, state: EquipmentState) -> Device:
-        assert equipment.echo_url is not None
-        silent = "no_echo" in state.causes
-        tracker = Tracker(
-            self.rules, silent=silent, loss=state.loss, flaps=state.flaps, recovered_at=state.recovered_at
-        )
-        if state.suspect_since is not None and not silent:
+    def _add(self, row: Any) -> Device:
+        silent = "no_echo" in row.causes
+        tracker = Tracker(self.rules, silent=silent, loss=row.loss, flaps=row.flaps, recovered_at=row.recovered_at)
+        if row.suspect_since is not None and not silent:
             # Somebody was looking into it: go on with quick re-probes.
-            tracker.misses, tracker.missing_since = 1, state.suspect_since
-        never = state.last_echo_at is None
+            tracker.misses, tracker.missing_since = 1, row.suspect_since
+        never = row.last_echo_at is None
         device = Device(
-            equipment_id=equipment.equipment_id,
-            shard=equipment.shard,
-            version=equipment.version,
-            target=Target(equipment.echo_url, self.networks, self.context),
+            equipment_id=row.equipment_id,
+            shard=row.shard,
+            version=row.version,
+            target=Target(row.echo_url, self.networks, self.context),
             tracker=tracker,
-            phase=phase_of(equipment.equipment_id),
-            answered_at=state.last_echo_at,
-            judged_from=equipment.created_at + (self.commissioning if never else timedelta()),
+            phase=phase_of(row.equipment_id),
+            answered_at=row.last_echo_at,
+            judged_from=row.created_at + (self.commissioning if never else timedelta()),
         )
-        self.devices[equipment.equipment_id] = device
+        self.devices[row.equipment_id] = device
         return device

@@ -1,12 +1,15 @@
 """A worker of the prober: holds shards, asks their items when they are due, hands what it finds to the recorder."""
 
+import functools
 import random
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import gevent
 import structlog
+from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -33,9 +36,32 @@ OVERDUE = Gauge("smartfit_prober_overdue_seconds", "How late the last regular pr
 
 READINGS_S = 30.0
 FORGET_S = 3600.0
-_PATIENCE_S = 0.02
+_LOOK_S = 0.02
+_SHARDS_AT_ONCE = 4
+_HANDSHAKES = 16
+"""TLS handshakes at once, routine and urgent ones each. They cost a millisecond or two of one core."""
 _TOO_LATE = 0.3
 """A timeout is not held against an item where this process was late by more than this part of it."""
+
+
+class Lane:
+    """Probes of one urgency: who is due, how many may be under way, how many of them shake hands."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.schedule: Schedule[Device] = Schedule()
+        self.pool, self.handshakes = Pool(concurrency), BoundedSemaphore(_HANDSHAKES)
+
+    def run(self, ask: Callable[[Device, "Lane", float], None]) -> None:
+        """Ask whoever is due, until killed."""
+        while True:
+            now = time.monotonic()
+            found = self.schedule.pop(now)
+            if found is None:
+                gevent.sleep(self.schedule.wait(now, _LOOK_S))
+                continue
+            due, device = found
+            # Blocks while the pool is full.
+            self.pool.spawn(ask, device, self, now - due)
 
 
 class Worker:
@@ -48,9 +74,8 @@ class Worker:
         commissioning = timedelta(seconds=settings.echo_commissioning_s)
         self.roster = Roster(self.rules, settings.networks, tls_context(settings.echo_ca_file), commissioning)
         self.recorder = Recorder(self.leases, settings.probation)
-        self.schedule: Schedule[Device] = Schedule()
-        # Re-probes have a pool of their own: a doubt is not to wait behind the routine.
-        self.routine, self.urgent = Pool(settings.echo_concurrency), Pool(settings.echo_concurrency)
+        # Re-probes have a lane of their own: a doubt is not to wait behind the routine.
+        self.routine, self.urgent = Lane(settings.echo_concurrency), Lane(settings.echo_concurrency)
         self.lag = Lag()
         self.greenlets: list[Any] = []
         self.ticked = 0.0
@@ -60,17 +85,19 @@ class Worker:
 
     def start(self) -> None:
         """Start the greenlets."""
-        for run in (self._tick_for_ever, self._ask_for_ever, self.lag.run, self.recorder.run):
+        asking = [functools.partial(lane.run, self._ask) for lane in (self.routine, self.urgent)]
+        for run in (self.recorder.run, self._tick_for_ever, self.lag.run, *asking):
             self.greenlets.append(gevent.spawn(run))
 
     def stop(self) -> None:
         """Ask no more, write down what was found, give the shards back."""
-        gevent.killall(self.greenlets[:3])
-        self.routine.kill()
-        self.urgent.kill()
+        recording, *others = self.greenlets
+        gevent.killall(others)
+        self.routine.pool.kill()
+        self.urgent.pool.kill()
         self.recorder.add_readings([device for device in self.roster.devices.values() if device.unwritten])
         self.recorder.stop()
-        self.greenlets[3].join(5)
+        recording.join(5)
         self.leases.release()
 
     def alive(self) -> None:
@@ -101,15 +128,17 @@ class Worker:
         with unit_of_work("monitoring") as session:
             if self._loaded & held:
                 changes.append(self.roster.load(session, self._loaded & held, self._looked_at - OVERLAP))
-            if held - self._loaded:
-                changes.append(self.roster.load(session, held - self._loaded, None))
+            new = sorted(held - self._loaded)
+            for start in range(0, len(new), _SHARDS_AT_ONCE):
+                changes.append(self.roster.load(session, new[start : start + _SHARDS_AT_ONCE], None))
         gone = self.roster.drop(held)
         for added, removed in changes:
             gone += removed
             for device in added:
                 self._plan(device)
         for device in gone:
-            self.schedule.remove(device)
+            self.routine.schedule.remove(device)
+            self.urgent.schedule.remove(device)
             if not device.asking:
                 device.target.close()
         self._loaded, self._looked_at = held, now
@@ -133,29 +162,15 @@ class Worker:
 
     # --- asking
 
-    def _ask_for_ever(self) -> None:
-        while True:
-            now = time.monotonic()
-            found = self.schedule.pop(now)
-            if found is None:
-                gevent.sleep(self.schedule.wait(now, 0.05) or 0.001)
-                continue
-            due, device = found
-            pool = self.urgent if device.tracker.quick else self.routine
-            if pool.full():
-                self.schedule.add(device, now + _PATIENCE_S)
-                continue
-            if not device.tracker.quick:
-                OVERDUE.set(now - due)
-            pool.spawn(self._ask, device)
-
-    def _ask(self, device: Device) -> None:
+    def _ask(self, device: Device, lane: Lane, late: float) -> None:
         if self.roster.devices.get(device.equipment_id) is not device:
             return
         begun, timeout = time.monotonic(), device.tracker.timeout
+        if lane is self.routine:
+            OVERDUE.set(late)
         device.asking = True
         try:
-            echo = device.target.ask(timeout, keep=len(self.roster.devices) <= self.kept)
+            echo = device.target.ask(timeout, lane.handshakes, keep=len(self.roster.devices) <= self.kept)
         finally:
             device.asking = False
         if self.roster.devices.get(device.equipment_id) is not device:
@@ -166,7 +181,7 @@ class Worker:
 
     def _judge(self, device: Device, echo: Echo, begun: float, timeout: float) -> None:
         now = clock.now()
-        if echo.error == "timeout" and self.lag.since(begun) > _TOO_LATE * timeout:
+        if (echo.error or "").startswith("timeout") and self.lag.since(begun) > _TOO_LATE * timeout:
             ECHOES.labels("inconclusive").inc()
             return
         ECHOES.labels(echo.error or "good").inc()
@@ -189,6 +204,8 @@ class Worker:
     def _plan(self, device: Device, begun: float | None = None) -> None:
         now = time.monotonic()
         due = now + until_slot(time.time(), device.phase, self.rules.interval)
-        if device.tracker.quick:
-            due = min(due, max(now, (begun if begun is not None else now) + device.tracker.spacing))
-        self.schedule.add(device, due)
+        if not device.tracker.quick:
+            self.routine.schedule.add(device, due)
+            return
+        soon = (begun if begun is not None else now) + device.tracker.spacing
+        self.urgent.schedule.add(device, min(due, max(now, soon)))

@@ -180,7 +180,7 @@ def run(devices: int, workers: int, seed: int, folder: Path) -> dict[str, Any]:
         lost = register(HEARTBEAT_LOST, plant.echo_base, HEARTBEAT_S)
         plant.simulate(lost, HEARTBEAT_S / 2)
         probers = [plant.start_prober(wait=number == workers - 1) for number in range(workers)]
-        wait_for(lambda: plant.counts().get("echo", 0) >= 2 * devices, 120)
+        wait_for(lambda: plant.counts().get("echo", 0) >= 2 * devices, 60 + devices / 50)
         load = Load(
             {"simulator": [sandbox.pid], "heartbeat": [listener.pid], "prober": [p.pid for p in probers],
              "postgres": [server._process.pid] if server._process else []}
