@@ -28,7 +28,7 @@ import numpy as np
 
 from ml_bentos.face import weights as weights_module
 from ml_bentos.face.alignment import Float32
-from ml_bentos.face.evaluation import OpenSet, threshold_at_fmr
+from ml_bentos.face.evaluation import OpenSet, fnmr_at_fmr, threshold_at_fmr, verification_accuracy
 from ml_bentos.face.model import assemble
 from ml_bentos.face.population import METADATA, Population
 from ml_bentos.face.protocol import Embeddings, draw, embed_folder, search
@@ -153,6 +153,35 @@ def measure(embeddings: Embeddings, population: Population, thresholds: Threshol
     return table
 
 
+def verification(embeddings: Embeddings, pairs: int = 3000) -> dict[str, float]:
+    """One photo against one: TAR (1 - FNMR) at FAR (FMR) 1e-4 and 1e-3 over all pairs, and accuracy over random pairs.
+
+    Accuracy as LFW reports it: ten folds of as many same as different pairs.
+    """
+    people = sorted(embeddings)
+    owner = np.repeat(np.arange(len(people)), [len(embeddings[p]) for p in people])
+    stacked = np.concatenate([embeddings[p] for p in people])
+    genuine, impostor = [], []
+    for i in range(len(stacked) - 1):
+        scores, same = stacked[i + 1 :] @ stacked[i], owner[i + 1 :] == owner[i]
+        genuine.append(scores[same])
+        impostor.append(scores[~same])
+    same_scores, other_scores = np.concatenate(genuine), np.concatenate(impostor)
+    rng = np.random.default_rng(0)
+    accuracy, deviation = verification_accuracy(
+        rng.choice(same_scores, min(pairs, len(same_scores)), replace=False), rng.choice(other_scores, pairs, False)
+    )
+    return {
+        "genuine_pairs": len(same_scores),
+        "impostor_pairs": len(other_scores),
+        "accuracy_10_fold": round(accuracy, 5),
+        "accuracy_deviation": round(deviation, 5),
+        "tar_at_far_1e-3": round(1 - fnmr_at_fmr(same_scores, other_scores, 1e-3), 5),
+        "tar_at_far_1e-4": round(1 - fnmr_at_fmr(same_scores, other_scores, 1e-4), 5),
+        "cosine_at_far_1e-4": round(threshold_at_fmr(other_scores, 1e-4), 4),
+    }
+
+
 def cross_validate(raw: Embeddings, version: str) -> dict[str, Any]:
     """Mean and thresholds from one half of the people, TPIR and FPIR on the other half (members 150, gallery 1,000)."""
     outcomes, thresholds = [], []
@@ -225,6 +254,7 @@ def main(folder: Path, version: str, out: Path | None, cache: Path | None) -> No
         },
         "thresholds": thresholds.to_dict(),
         "metrics": measure(embeddings, population, thresholds),
+        "verification": verification(embeddings),
         "cross_validation": cross_validate(raw, version),
         "population": population.to_dict(),
     }

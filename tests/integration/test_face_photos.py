@@ -192,17 +192,17 @@ class TestQuality:
 
 
 def test_a_hundred_people_are_told_apart(model: FaceModel, lfw: Path) -> None:
-    """70 members with two or three photos enrolled and one kept back, 70 strangers, a gallery of 1,000: the regression bar."""
+    """50 members with two photos enrolled and one kept back, 50 strangers, a gallery of 1,000: the regression bar."""
     everyone = photos_of(lfw)
-    members = [n for n, photos in everyone.items() if len(photos) >= 4][:70]
-    strangers = [n for n, photos in everyone.items() if len(photos) == 1][:70]
+    members = [n for n, photos in everyone.items() if len(photos) >= 4][:50]
+    strangers = [n for n, photos in everyone.items() if len(photos) == 1][:50]
     thresholds = Thresholds.for_model(model)
 
     def of(path: Path) -> np.ndarray:
         return vector(model, decode_image(path.read_bytes()))
 
     enrolled = {n: [of(p) for p in everyone[n][:2]] for n in members}
-    assert sum(all(alike(v, thresholds)) for v in enrolled.values()) >= 68
+    assert sum(all(alike(v, thresholds)) for v in enrolled.values()) >= 49
     nobody = filler(Population.for_version(model.version), 1000 - len(members), seed=5)
     gallery = Gallery.build(
         members + [f"nobody{i}" for i in range(len(nobody))],
@@ -218,5 +218,5 @@ def test_a_hundred_people_are_told_apart(model: FaceModel, lfw: Path) -> None:
     )
     assert outcome.tpir(outcome.threshold_at_fpir(0.0)) >= 0.97
     verdicts = [decide(c, thresholds, gallery.size) for c in mated]
-    assert verdicts.count("match") >= 67
+    assert verdicts.count("match") >= 48
     assert "match" not in [decide(c, thresholds, gallery.size) for c in nonmated]
