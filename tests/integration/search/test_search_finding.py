@@ -1,33 +1,13 @@
 """Finding branches over HTTP: sentences in, ranked branches and reasons out; and how it holds against nonsense."""
 
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
 from platform_api.core.database import database
-from platform_api.search.engines import EngineUnavailable, choice
-from tests.search_world import GANGNAM, HONGDAE, SEOMYEON, WEEKDAYS, branch, visit
-
-Index = Callable[[], int]
-
-
-@pytest.fixture
-def chain(client: FlaskClient, index: Index) -> FlaskClient:
-    """Four branches, indexed."""
-    branch("gangnam", name_en="Smart Fitness Gangnam", amenities=["parking", "shower"])
-    branch("yeoksam", name="온핏 역삼점", latitude=37.5006, longitude=127.0364, hours=WEEKDAYS, amenities=["pilates"],
-           prices=[{"plan": "1개월", "won": 39_000, "months": 1}])  # fmt: skip
-    branch("hongdae", name="머슬팩토리 홍대점", address="서울특별시 마포구 서교동 1", region="서울 마포구", latitude=HONGDAE[0],
-           longitude=HONGDAE[1], amenities=["parking", "pool"])  # fmt: skip
-    branch("busan", name="블랙짐 서면점", address="부산광역시 부산진구 부전동 5", region="부산 부산진구", latitude=SEOMYEON[0],
-           longitude=SEOMYEON[1], amenities=["sauna"])  # fmt: skip
-    branch("closed", name="닫은 지점", status="closed")
-    branch("soon", name="곧 여는 지점", status="preparing")
-    assert index() == 6
-    return client
+from tests.search_world import GANGNAM, visit
 
 
 def search(client: FlaskClient, q: str = "", headers: Any = None, **query: Any) -> Any:
@@ -104,11 +84,6 @@ def test_nothing_found_says_what_was_given_up(chain: FlaskClient) -> None:
     assert search(chain, "아무도모르는말")["relaxed"][0]["code"] == "words"
 
 
-def test_an_empty_index_finds_nothing_and_says_so(client: FlaskClient) -> None:
-    answer = search(client, "강남역 주차")
-    assert (answer["items"], answer["total"], answer["next_cursor"]) == ([], 0, None)
-
-
 def test_pages(chain: FlaskClient) -> None:
     first = search(chain, "", limit=3, lat=GANGNAM[0], lon=GANGNAM[1])
     assert len(first["items"]) == 3
@@ -117,7 +92,7 @@ def test_pages(chain: FlaskClient) -> None:
     assert second["next_cursor"] is None
 
 
-def test_a_login_ranks_by_preferences(chain: FlaskClient, token_for: Any, index: Index) -> None:
+def test_a_login_ranks_by_preferences(chain: FlaskClient, token_for: Any) -> None:
     member = str(uuid.uuid4())
     headers = token_for(member, "customer")
     before = search(chain, "서울 헬스장", headers)
@@ -193,15 +168,15 @@ def test_nonsense_is_answered_with_results_or_none(chain: FlaskClient, sentence:
         {"amenities": "DROP TABLE"}, {"amenities": ",".join(["a"] * 11)}, {"cursor": "x" * 101},
     ],
 )  # fmt: skip
-def test_wrong_parameters_are_named(client: FlaskClient, query: dict[str, str]) -> None:
-    answer = client.get("/search/v1/branches", query_string=query)
+def test_wrong_parameters_are_named(chain: FlaskClient, query: dict[str, str]) -> None:
+    answer = chain.get("/search/v1/branches", query_string=query)
     assert (answer.status_code, answer.json["code"]) == (422, "invalid")
     assert answer.json["errors"]
 
 
 @pytest.mark.parametrize("cursor", ["x", "!!!", "LTE=", "OTk5OTk5OTk5", "8J-YgA=="])
-def test_wrong_cursors_are_told(client: FlaskClient, cursor: str) -> None:
-    answer = client.get("/search/v1/branches", query_string={"cursor": cursor})
+def test_wrong_cursors_are_told(chain: FlaskClient, cursor: str) -> None:
+    answer = chain.get("/search/v1/branches", query_string={"cursor": cursor})
     assert (answer.status_code, answer.json["code"]) == (400, "bad_cursor")
 
 
@@ -218,17 +193,3 @@ def test_search_goes_on_while_the_database_is_away(
     broken = core.create_engine(url, connect_args={"connect_timeout": 1})
     monkeypatch.setitem(core._engines, "search", broken)
     assert ids(search(chain, "강남역 주차", token_for("m", "customer"))) == ["gangnam"]
-
-
-def test_an_engine_that_is_away_is_told(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Away:
-        def __getattr__(self, name: str) -> Any:
-            raise EngineUnavailable("away")
-
-    from platform_api.search import routes
-
-    monkeypatch.setattr(routes, "engine", Away)
-    answer = client.get("/search/v1/branches?q=강남")
-    assert (answer.status_code, answer.json["code"]) == (503, "search_unavailable")
-    assert answer.headers["Retry-After"]
-    assert choice.FORMAT >= 1
