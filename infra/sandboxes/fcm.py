@@ -28,6 +28,8 @@ from infra.sandboxes.server import Recent, command_line, sandbox_app, serve
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+GOOGLE_AUDIENCE = "https://oauth2.googleapis.com/token"
+"""What google-auth says an assertion is for, whatever the key file's token_uri."""
 PROJECT = "smartfit-sandbox"
 TOKEN_LIFE_S = 3599
 MESSAGES = 50_000
@@ -135,7 +137,7 @@ class Accounts:
             assertion,
             self._public,
             algorithms=["RS256"],
-            audience=self._account["token_uri"],
+            audience=[self._account["token_uri"], GOOGLE_AUDIENCE],
             issuer=self._account["client_email"],
             leeway=10,
             options={"require": ["exp", "iat", "iss", "aud"]},

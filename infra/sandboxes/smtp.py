@@ -122,7 +122,7 @@ def create_app(api_key: str, mailbox: Mailbox) -> Flask:
         return "", 204
 
     @app.post("/sandbox/smtp-faults")
-    def set_faults() -> Response:
+    def set_smtp_faults() -> Response:
         return jsonify(mailbox.set_faults(body(SmtpFaults)).model_dump())
 
     return app
@@ -152,7 +152,7 @@ def main() -> None:
     options = parser.parse_args()
     api_key = options.api_key_file.read_text().strip()
     mailbox = Mailbox(api_key)
-    serve(create_app(api_key, mailbox), options, on_start=controller(mailbox, options).start)
+    serve(create_app(api_key, mailbox), options, on_start=lambda: controller(mailbox, options).start())
 
 
 if __name__ == "__main__":

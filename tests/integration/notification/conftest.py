@@ -1,0 +1,318 @@
+"""The notification domain as its callers meet it: real application, PostgreSQL, push gateway and mail server (sandboxes);
+other domains speak by events.
+"""
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import text
+from uuid_utils.compat import uuid7
+from werkzeug.test import TestResponse
+
+from infra.local.certificates import authority, server
+from infra.local.postgres import free_port
+from platform_api.app import create_app
+from platform_api.core import clock
+from platform_api.core.database import database, unit_of_work
+from platform_api.core.events.envelope import Event
+from platform_api.core.events.registry import handlers
+from platform_api.core.settings import load
+from platform_api.notification import events
+from platform_api.notification.sender.lanes import Lane
+from platform_api.notification.sender.process import lanes
+from platform_api.notification.settings import SenderSettings
+
+ROOT = Path(__file__).resolve().parents[3]
+KEY = "sandbox-key"
+
+
+class Sandbox:
+    """One of them, by its control routes."""
+
+    def __init__(self, name: str, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        self.url = f"https://127.0.0.1:{self.port}"
+        self.name = name
+        certificate = server(folder, "sandbox")
+        (folder / "api_key").write_text(KEY)
+        files = ["--cert", str(certificate.chain), "--key", str(certificate.key)]
+        command = [sys.executable, "-m", f"infra.sandboxes.{name}", "--port", str(self.port), *files]
+        command += ["--api-key-file", str(folder / "api_key"), *options]
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.verify = str(authority(folder).chain)
+        self.session.headers["Authorization"] = f"Bearer {KEY}"
+        self.process = subprocess.Popen(command, cwd=ROOT)
+
+    def wait(self) -> None:
+        for _ in range(150):
+            try:
+                assert self.session.get(f"{self.url}/healthz", timeout=5).status_code == 200
+                return
+            except requests.ConnectionError:
+                assert self.process.poll() is None, f"{self.name} did not start"
+                time.sleep(0.1)
+
+    def faults(self, **faults: Any) -> None:
+        assert self.session.post(f"{self.url}/sandbox/faults", json=faults, timeout=5).status_code == 200
+
+    def control(self, method: str, path: str, **options: Any) -> requests.Response:
+        answer = self.session.request(method, f"{self.url}/sandbox/{path}", timeout=5, **options)
+        assert answer.status_code < 300, answer.text
+        return answer
+
+    def taken(self, **query: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.control("GET", "messages", params=query).json()["messages"]
+        return found
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What lies outside the platform."""
+
+    fcm: Sandbox
+    smtp: Sandbox
+    environment: dict[str, str]
+
+    def reset(self) -> None:
+        for sandbox in (self.fcm, self.smtp):
+            sandbox.faults()
+            sandbox.control("DELETE", "messages")
+        self.smtp.control("POST", "smtp-faults", json={})
+
+
+@pytest.fixture(scope="session")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+    """Push gateway and mail server, and the settings that lead to them."""
+    folder = tmp_path_factory.mktemp("outside")
+    smtp_port = free_port()
+    fcm = Sandbox("fcm", folder, "--credentials", str(folder / "service-account.json"))
+    smtp = Sandbox("smtp", folder, "--smtp-port", str(smtp_port))
+    try:
+        for sandbox in (fcm, smtp):
+            sandbox.wait()
+        yield Outside(fcm, smtp, _environment(folder, fcm, smtp_port))
+    finally:
+        for sandbox in (fcm, smtp):
+            sandbox.stop()
+
+
+def _environment(folder: Path, fcm: Sandbox, smtp_port: int) -> dict[str, str]:
+    ca = str(authority(folder).chain)
+    return {
+        "SMARTFIT_ENVIRONMENT": "test",
+        "SMARTFIT_FCM_CREDENTIALS_FILE": str(folder / "service-account.json"),
+        "SMARTFIT_FCM_URL": fcm.url,
+        "SMARTFIT_FCM_CA_FILE": ca,
+        "SMARTFIT_SMTP_HOST": "127.0.0.1",
+        "SMARTFIT_SMTP_PORT": str(smtp_port),
+        "SMARTFIT_SMTP_CA_FILE": ca,
+        "SMARTFIT_SMTP_USERNAME": "smartfit",
+        "SMARTFIT_SMTP_PASSWORD_FILE": str(folder / "api_key"),
+        "SMARTFIT_SMTP_FROM": "스마트 피트니스 <no-reply@smartfit.example>",
+        # Tests run at any hour.
+        "SMARTFIT_NOTIFICATION_QUIET_FROM": "",
+    }
+
+
+@pytest.fixture(scope="session")
+def application(postgres: Any, keys: Any, outside: Outside) -> Iterator[Flask]:
+    """The notification domain's application."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in outside.environment.items():
+            patch.setenv(name, value)
+        yield create_app(["notification"])
+
+
+class World:
+    """Shorthand for what people, other domains and the sender do."""
+
+    def __init__(self, client: FlaskClient, token_for: Callable[..., dict[str, str]], outside: Outside) -> None:
+        self.client = client
+        self.token_for = token_for
+        self.outside = outside
+        self.fcm, self.smtp = outside.fcm, outside.smtp
+        self.operator = token_for("operator-1", "operator")
+        self.lanes: list[Lane] = lanes(load(SenderSettings))
+
+    def who(self, member_id: str, *roles: str, branch_ids: tuple[str, ...] = ()) -> dict[str, str]:
+        return self.token_for(member_id, *(roles or ("customer",)), branch_ids=branch_ids)
+
+    def call(self, method: str, path: str, who: dict[str, str] | str, **options: Any) -> TestResponse:
+        headers = {**(self.who(who) if isinstance(who, str) else who), **options.pop("headers", {})}
+        return self.client.open(f"/notification/v1{path}", method=method, headers=headers, **options)
+
+    def ok(self, method: str, path: str, who: dict[str, str] | str, **options: Any) -> Any:
+        answer = self.call(method, path, who, **options)
+        assert answer.status_code < 300, answer.text
+        return answer.json
+
+    def refused(self, method: str, path: str, who: dict[str, str] | str, **options: Any) -> tuple[int, str]:
+        """Status and code of an answer that must be a problem document."""
+        answer = self.call(method, path, who, **options)
+        assert answer.content_type == "application/problem+json", (answer.status_code, answer.text)
+        assert answer.json["detail"]
+        assert answer.json["detail_en"]
+        return answer.status_code, answer.json["code"]
+
+    # People
+
+    def member(self, member_id: str, *roles: str, language: str = "ko") -> str:
+        data = {"member_id": member_id, "roles": list(roles or ("customer",)), "language": language}
+        self.deliver("auth.MemberRegistered", member_id, 1, data)
+        return member_id
+
+    def phone(self, member_id: str, word: str = "phone", platform: str = "android") -> str:
+        """Register a device. Returns its token; `word` says how the gateway is to treat it."""
+        token = f"{word}-{member_id}-{uuid.uuid4().hex}"
+        self.ok("POST", "/devices", member_id, json={"token": token, "platform": platform})
+        return token
+
+    def email(self, member_id: str, address: str | None = None) -> str:
+        """Give an address and prove it."""
+        address = address or f"{member_id}@example.com"
+        self.ok("PUT", "/email", member_id, json={"address": address})
+        self.drain()
+        code = self.code(address)
+        self.ok("POST", "/email/verification", member_id, json={"code": code})
+        return address
+
+    def code(self, address: str) -> str:
+        mail = self.smtp.taken(to=address)[-1]
+        return next(word for word in mail["text"].split() if word.isdigit() and len(word) == 6)
+
+    def told(self, member_id: str, **query: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.ok("GET", "/notifications", member_id, query_string=query)["items"]
+        return found
+
+    def titles(self, member_id: str) -> list[str]:
+        """Oldest first."""
+        return [item["title"] for item in reversed(self.told(member_id))]
+
+    # Other domains
+
+    def event(self, type: str, subject: str, version: int, data: dict[str, Any]) -> Event:
+        return Event(uuid7(), type, subject, version, clock.now(), data)
+
+    def deliver(self, type: str, subject: str, version: int, data: dict[str, Any]) -> Event:
+        """Deliver an event, as the worker would."""
+        event = self.event(type, subject, version, data)
+        self.hear(event)
+        return event
+
+    def hear(self, event: Event) -> None:
+        with unit_of_work("notification") as session:
+            found = handlers(events.SUBSCRIBER, event.type)
+            assert found, f"nobody hears {event.type}"
+            for handler in found:
+                handler(session, event)
+
+    def branch(self, branch_id: str = "gangnam", version: int = 1, **fields: Any) -> str:
+        data = {
+            "branch_id": branch_id, "name": "강남점", "name_en": "Gangnam", "description": "", "description_en": None,
+            "address": "서울", "region": "강남구", "latitude": 37.5, "longitude": 127.0, "timezone": "Asia/Seoul",
+            "hours": None, "amenities": [], "prices": [], "capacity": None, "status": "open", "manager_ids": [],
+            "phone": None, **fields,
+        }  # fmt: skip
+        name = "branch.BranchInfoCreated" if version == 1 else "branch.BranchInfoChanged"
+        self.deliver(name, branch_id, version, data)
+        return branch_id
+
+    def fault_event(self, fault_id: str | None = None, **fields: Any) -> Event:
+        now = clock.now().isoformat()
+        fault_id = fault_id or str(uuid.uuid4())
+        data = {
+            "fault_id": fault_id, "equipment_id": f"eq-{fault_id}", "branch_id": "gangnam", "name": "트레드밀 3",
+            "kind": "treadmill", "reason": "no_echo", "severity": "major", "since": now, "detected_at": now, **fields,
+        }  # fmt: skip
+        return self.event("monitoring.EquipmentFault", data["equipment_id"], 1, data)
+
+    def fault(self, fault_id: str | None = None, **fields: Any) -> Event:
+        event = self.fault_event(fault_id, **fields)
+        self.hear(event)
+        return event
+
+    def recover(self, fault: Event) -> Event:
+        data = {name: fault.data[name] for name in ("fault_id", "equipment_id", "branch_id", "name", "kind", "since")}
+        data["recovered_at"] = clock.now().isoformat()
+        return self.deliver("monitoring.EquipmentRecovered", fault.subject, 2, data)
+
+    def acknowledge(self, fault: Event, by: str) -> Event:
+        data = {name: fault.data[name] for name in ("fault_id", "equipment_id", "branch_id")}
+        data |= {"by": by, "at": clock.now().isoformat()}
+        return self.deliver("monitoring.FaultAcknowledged", fault.subject, 3, data)
+
+    def entry(self, member_id: str | None, granted: bool, reason: str, **fields: Any) -> Event:
+        entry_id = str(uuid.uuid4())
+        data = {
+            "entry_id": entry_id, "branch_id": "gangnam", "gate_id": "gate-1", "member_id": member_id, "method": "face",
+            "reason": reason, "at": clock.now().isoformat(), **fields,
+        }  # fmt: skip
+        return self.deliver("access.AccessGranted" if granted else "access.AccessDenied", entry_id, 1, data)
+
+    # The sender
+
+    def drain(self) -> None:
+        """Send what is due, as the sender's threads would."""
+        for lane in self.lanes:
+            while lane.step():
+                pass
+
+    def pushed(self, token: str | None = None) -> list[dict[str, Any]]:
+        """Messages that the gateway took, oldest first; to one phone."""
+        found = [kept["message"] for kept in self.fcm.taken()]
+        return [message for message in found if token is None or message["token"] == token]
+
+    def pushed_titles(self, token: str) -> list[str]:
+        return [message["notification"]["title"] for message in self.pushed(token)]
+
+    @staticmethod
+    def rows(query: str, **values: Any) -> list[Any]:
+        with database("notification").connect() as connection:
+            return list(connection.execute(text(query), values).all())
+
+    def states(self, member_id: str) -> list[tuple[str, str | None]]:
+        """State and reason of a member's deliveries, oldest first."""
+        query = "SELECT state, reason FROM delivery WHERE member_id = :member ORDER BY created_at, delivery_id"
+        return [(row.state, row.reason) for row in self.rows(query, member=member_id)]
+
+    def sender_environment(self, port: int) -> dict[str, str]:
+        """Of a sender process."""
+        return {**os.environ, "SMARTFIT_SENDER_PORT": str(port)}
+
+
+@pytest.fixture
+def world(
+    application: Flask,
+    empty_database: Callable[..., None],
+    token_for: Callable[..., dict[str, str]],
+    outside: Outside,
+) -> World:
+    """An empty platform."""
+    empty_database("notification")
+    outside.reset()
+    return World(application.test_client(), token_for, outside)
+
+
+@pytest.fixture
+def staffed(world: World) -> World:
+    """A branch with a manager and an operator, each with a phone."""
+    world.member("manager-1", "branch_manager")
+    world.member("operator-1", "operator")
+    world.branch(manager_ids=["manager-1"])
+    return world
