@@ -18,7 +18,8 @@ def on_branch(session: Session, event: Event) -> None:
 @subscribe(SUBSCRIBER, "auth.MemberRegistered", "auth.MemberChanged")
 def on_member(session: Session, event: Event) -> None:
     """Keep our copy of members; a suspended one hands nothing in and withdraws nothing."""
-    members.apply(session, event.data["member_id"], event.version, event.data.get("status", "active"))
+    data = event.data
+    members.apply(session, data["member_id"], event.version, data["roles"], data.get("status", "active"))
 
 
 @subscribe(SUBSCRIBER, "auth.MemberErased")

@@ -3,6 +3,8 @@
 A helper may be named here before MemberRegistered arrives: the row is then made at version 0, and the event fills it.
 """
 
+from collections.abc import Collection
+
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -39,8 +41,13 @@ def must_be_active(session: Session, helper_id: str) -> Helper:
     return helper
 
 
-def apply(session: Session, helper_id: str, version: int, status: str) -> None:
-    """Take over what auth says of a member at `version`; older news and news of the erased are passed over."""
+def apply(session: Session, helper_id: str, version: int, roles: Collection[str], status: str) -> None:
+    """Take over what auth says of a member at `version`; older news and news of the erased are passed over.
+
+    Members who never helped are none of this domain's business.
+    """
+    if "helper" not in roles and session.get(Helper, helper_id) is None:
+        return
     helper = lock(session, helper_id)
     if helper.erased_at is None and version > helper.version:
         helper.version, helper.status = version, status

@@ -406,7 +406,7 @@ def test_any_history_of_the_ledger_adds_up(world: Any) -> None:
     run_state_machine_as_test(
         Books,
         settings=settings(
-            max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=8, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
 

@@ -245,6 +245,16 @@ def test_a_suspended_helper(world: Any) -> None:
     world.deliver("auth.MemberChanged", helper_id, 3, {**data, "status": "suspended"})
     world.deliver("auth.MemberRegistered", helper_id, 1, data)
     assert world.refused("POST", "/tasks", world.helper(helper_id), **world.form()) == (403, "suspended")
+    world.deliver("auth.MemberChanged", helper_id, 4, {**data, "status": "active"})
+    world.submit(world.helper(helper_id))
+
+
+def test_members_who_never_helped_are_not_kept(world: Any) -> None:
+    member_id = world.member()
+    world.deliver(
+        "auth.MemberRegistered", member_id, 1, {"member_id": member_id, "roles": ["customer"], "language": "ko"}
+    )
+    assert world.rows("SELECT count(*) FROM helper")[0][0] == 0
 
 
 def test_work_sent_back_is_handed_in_again_once(world: Any) -> None:
