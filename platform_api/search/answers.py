@@ -8,8 +8,9 @@ from typing import Any
 
 from platform_api.core.errors import Problem
 from platform_api.search import hours as opening
-from platform_api.search.finding import Answer, Asked
-from platform_api.search.ranking import Ranked
+from platform_api.search.finding import Answer, Asked, Result
+from platform_api.search.ranking import open_at
+from platform_api.search.reasons import Reason, why
 
 
 def asked(query: Mapping[str, Any]) -> Asked:
@@ -43,7 +44,7 @@ def page(answer: Answer, start: int, limit: int) -> dict[str, Any]:
     end = start + limit
     reading, wishes = answer.reading, answer.reading.wishes
     return {
-        "items": [_item(ranked) for ranked in answer.results[start:end]],
+        "items": [_item(result) for result in answer.results[start:end]],
         "next_cursor": base64.urlsafe_b64encode(str(end).encode()).decode() if end < len(answer.results) else None,
         "total": answer.total,
         "relaxed": answer.relaxed,
@@ -66,15 +67,18 @@ def page(answer: Answer, start: int, limit: int) -> dict[str, Any]:
     }
 
 
-def _item(ranked: Ranked) -> dict[str, Any]:
+def _item(result: Result) -> dict[str, Any]:
+    ranked = result.ranked
+    source = ranked.source
+    given_up = [Reason(f"without_{step.code}", step.ko, step.en) for step in result.without]
     return {
-        **ranked.source,
+        **source,
         "distance_m": None if ranked.kilometres is None else round(ranked.kilometres * 1000),
-        "open_now": ranked.open_now,
-        "always_open": opening.never_closes(ranked.source["hours"]),
+        "open_now": open_at(source, ranked.context.moment),
+        "always_open": opening.never_closes(source["hours"]),
         "score": ranked.score,
-        "partial": ranked.partial,
-        "reasons": ranked.reasons,
+        "near_miss": bool(given_up),
+        "reasons": [*given_up, *why(ranked)],
     }
 
 
@@ -82,9 +86,7 @@ def profile(source: dict[str, Any] | None, moment: datetime) -> dict[str, Any]:
     """One branch. Raises 404 for one that is not in the index."""
     if source is None:
         raise Problem(404, "branch_unknown", "없는 지점입니다.", "There is no such branch.")
-    minute = opening.minute_of_week(moment, source["timezone"])
-    hours = source["hours"]
-    return {**source, "open_now": opening.is_open(hours, minute), "always_open": opening.never_closes(hours)}
+    return {**source, "open_now": open_at(source, moment), "always_open": opening.never_closes(source["hours"])}
 
 
 def timing(stages: Mapping[str, float]) -> str:

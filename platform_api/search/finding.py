@@ -12,14 +12,14 @@ from platform_api.search.engines import Candidate, Engine, Found
 from platform_api.search.geo import around
 from platform_api.search.lexicon import Concept, lexicon
 from platform_api.search.query import Conditions, Form, Query, Where, Word
-from platform_api.search.ranking import Context, Ranked, Reason, Taste
+from platform_api.search.ranking import Context, Ranked, Scored, Taste
 from platform_api.search.reading import Reading, read
 from platform_api.search.relaxing import Relaxation, relaxations
 
 CLOCK = "Asia/Seoul"
 """The clock by which "today" in a sentence is meant."""
 CANDIDATES = 300
-BEST = 60
+BEST = 50
 ENOUGH = 12
 FEW = 5
 """With fewer results, branches that come near are added."""
@@ -55,6 +55,19 @@ class Plan:
     """The origin is where the caller is, and no place was named: the nearest are looked for first."""
 
 
+@dataclass(frozen=True)
+class Result:
+    """A branch, and what it does not fulfil: nothing, or what was given up to find it."""
+
+    ranked: Ranked
+    without: Sequence[Relaxation] = ()
+
+    @property
+    def branch_id(self) -> str:
+        """Its id."""
+        return str(self.ranked.source["branch_id"])
+
+
 @dataclass
 class Answer:
     """The results in order, how the sentence was understood, and what had to be given up to have any, or enough.
@@ -63,7 +76,7 @@ class Answer:
         total: branches that fulfil everything; of these the best BEST are among the results, before partial ones.
     """
 
-    results: list[Ranked]
+    results: list[Result]
     total: int
     reading: Reading
     relaxed: list[Relaxation] = field(default_factory=list)
@@ -83,7 +96,8 @@ def find(engine: Engine, asked: Asked, moment: datetime, taste: Taste | None = N
         today = opening.minute_of_week(moment, CLOCK) // 1440
         reading = read(asked.text, today, engine.known)
         plan = plan_for(reading, asked, moment, engine.zones, taste)
-    results, total = _run(engine, plan, stages)
+    ranked, total = _run(engine, plan, stages)
+    results = [Result(each) for each in ranked]
     relaxed: list[Relaxation] = []
     if len(results) < FEW:
         relaxed = _fill(engine, plan, results, stages)
@@ -204,7 +218,7 @@ def _rings(plan: Plan) -> Iterator[Conditions]:
         yield conditions
 
 
-def _merge(founds: Sequence[Found], plan: Plan) -> list[tuple[Found, tuple[Candidate, dict[str, float], float | None]]]:
+def _merge(founds: Sequence[Found], plan: Plan) -> list[tuple[Found, Scored]]:
     """The best candidates of all searches, each once, with the search it came from."""
     of: dict[object, Found] = {}
     candidates: list[Candidate] = []
@@ -213,20 +227,18 @@ def _merge(founds: Sequence[Found], plan: Plan) -> list[tuple[Found, tuple[Candi
             if candidate.key not in of:
                 of[candidate.key] = found
                 candidates.append(candidate)
-    return [(of[item[0].key], item) for item in ranking.first(candidates, plan.context, BEST)]
+    return [(of[item.candidate.key], item) for item in ranking.first(candidates, plan.context, BEST)]
 
 
-def _sources(
-    founds: Sequence[Found], best: Sequence[tuple[Found, tuple[Candidate, dict[str, float], float | None]]]
-) -> list[dict[str, Any]]:
+def _sources(founds: Sequence[Found], best: Sequence[tuple[Found, Scored]]) -> list[dict[str, Any]]:
     by_key: dict[object, dict[str, Any]] = {}
     for found in founds:
-        chosen = [item[0] for of, item in best if of is found]
+        chosen = [item.candidate for of, item in best if of is found]
         by_key.update(zip((c.key for c in chosen), found.sources(chosen), strict=True))
-    return [by_key[item[0].key] for _, item in best]
+    return [by_key[item.candidate.key] for _, item in best]
 
 
-def _fill(engine: Engine, plan: Plan, results: list[Ranked], stages: dict[str, float]) -> list[Relaxation]:
+def _fill(engine: Engine, plan: Plan, results: list[Result], stages: dict[str, float]) -> list[Relaxation]:
     """Add branches that fulfil all but one condition, the least missed first, until there are FEW; where no single one
     helps, give up as many as it takes. Returns what was given up."""
     steps = relaxations(plan)
@@ -245,14 +257,13 @@ def _fill(engine: Engine, plan: Plan, results: list[Ranked], stages: dict[str, f
 
 
 def _add(
-    engine: Engine, plan: Plan, steps: Sequence[Relaxation], results: list[Ranked], stages: dict[str, float]
+    engine: Engine, plan: Plan, steps: Sequence[Relaxation], results: list[Result], stages: dict[str, float]
 ) -> bool:
     """Add what is found for a wider plan. Returns whether that was anything new."""
-    there = {ranked.source["branch_id"] for ranked in results}
+    there = {result.branch_id for result in results}
     more, _ = _run(engine, plan, stages)
     new = [ranked for ranked in more if ranked.source["branch_id"] not in there]
-    why = [Reason(f"without_{step.code}", step.ko, step.en) for step in steps]
-    results += [replace(ranked, reasons=[*why, *ranked.reasons], partial=True) for ranked in new]
+    results += [Result(ranked, tuple(steps)) for ranked in new]
     return bool(new)
 
 

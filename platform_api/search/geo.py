@@ -2,6 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 _RADIUS_KM = 6371.0088
 _KM_PER_DEGREE = math.pi * _RADIUS_KM / 180
@@ -28,6 +32,15 @@ def kilometres(latitude: float, longitude: float, other_latitude: float, other_l
     half = math.sin((b - a) / 2) ** 2
     half += math.cos(a) * math.cos(b) * math.sin(math.radians(other_longitude - longitude) / 2) ** 2
     return 2 * _RADIUS_KM * math.asin(math.sqrt(min(1.0, half)))
+
+
+def distances(
+    latitude: float, longitude: float, latitudes: NDArray[Any], longitudes: NDArray[Any]
+) -> NDArray[np.float64]:
+    """As `kilometres`, to many points: float64[n]."""
+    a, b = np.radians(latitude), np.radians(latitudes)
+    half = np.sin((b - a) / 2) ** 2 + np.cos(a) * np.cos(b) * np.sin(np.radians(longitudes - longitude) / 2) ** 2
+    return np.asarray(2 * _RADIUS_KM * np.arcsin(np.sqrt(np.minimum(1.0, half))))
 
 
 def around(latitude: float, longitude: float, km: float) -> Box:

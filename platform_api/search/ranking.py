@@ -9,12 +9,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from platform_api.search import hours as opening
 from platform_api.search.engines import Candidate
-from platform_api.search.geo import kilometres
-from platform_api.search.lexicon import Concept, lexicon
+from platform_api.search.geo import distances
+from platform_api.search.lexicon import Concept
 
 WEIGHTS = {"text": 1.0, "distance": 1.0, "rating": 0.5, "freshness": 0.1, "traits": 1.6, "price": 0.0, "personal": 0.35}
 ORDERED = 3.0
@@ -25,7 +27,6 @@ CHEAP = 0.8
 """Weight of the price where something cheap is asked for."""
 FRESH_DAYS = 120.0
 _DEAR_WON = 200_000
-_LIKES = 0.3
 
 
 @dataclass(frozen=True)
@@ -69,82 +70,86 @@ class Context:
     taste: Taste | None = None
 
 
-@dataclass(frozen=True)
-class Reason:
-    """Why a branch is among the results."""
+class Scored(NamedTuple):
+    """A candidate after the first ranking: its weighted sum of signals, their weights, and its distance."""
 
-    code: str
-    ko: str
-    en: str
+    candidate: Candidate
+    weighted: float
+    weights: float
+    kilometres: float | None
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A result: what is shown, its score, distance, whether it is open, and why it is here."""
+    """A branch in its final place. Why it is there is told by `reasons.why`, for those that are shown."""
 
     source: dict[str, Any]
     score: float
     kilometres: float | None
-    open_now: bool
-    reasons: list[Reason]
-    partial: bool = False
-    """It does not fulfil all that was asked; the first reason says what was given up."""
+    context: Context
 
 
-def first(
-    candidates: Sequence[Candidate], context: Context, most: int
-) -> list[tuple[Candidate, dict[str, float], float | None]]:
-    """The best `most` by what the columns tell, with their signals and distance."""
-    today = context.moment.timestamp() / 86400
-    top = max((c.score for c in candidates), default=0.0) or 1.0
+def first(candidates: Sequence[Candidate], context: Context, most: int) -> list[Scored]:
+    """The best `most` by what the columns tell. All at once, in arrays: there are hundreds of candidates."""
+    if not candidates:
+        return []
+    _, scores, latitudes, longitudes, ratings, prices, days = zip(*candidates, strict=True)
     weights = _weights(context)
-    cheap = weights["price"] > 0
-    found = []
-    for candidate in candidates:
-        far = None
-        signals = {"text": candidate.score / top}
-        if context.origin is not None:
-            far = kilometres(*context.origin, candidate.latitude, candidate.longitude)
-            if context.most_km is not None and far > context.most_km:
-                continue
-            # Falls off fast where it matters, yet still tells 5 km from 12 km, which an exponential would not.
-            signals["distance"] = 1 / (1 + far / context.reach_km)
-        signals["rating"] = min(1.0, max(0.0, (candidate.rating - 2.5) / 2.5))
-        signals["freshness"] = math.exp(-max(0.0, today - candidate.fresh) / FRESH_DAYS)
-        if cheap:
-            signals["price"] = 1 - min(1.0, (candidate.won if candidate.won is not None else _DEAR_WON) / _DEAR_WON)
-        found.append((_mean(signals, weights), candidate, signals, far))
-    found.sort(key=lambda item: (-item[0], item[1].rating * -1))
-    return [(candidate, signals, far) for _, candidate, signals, far in found[:most]]
+    score = np.array(scores)
+    signals = {
+        "text": score / (score.max() or 1.0),
+        "rating": np.clip((np.array(ratings) - 2.5) / 2.5, 0, 1),
+        "freshness": np.exp(-np.maximum(0, context.moment.timestamp() / 86400 - np.array(days)) / FRESH_DAYS),
+    }
+    if weights["price"]:
+        won = np.array([_DEAR_WON if price is None else price for price in prices])
+        signals["price"] = 1 - np.minimum(1, won / _DEAR_WON)
+    far = None
+    if context.origin is not None:
+        far = distances(*context.origin, np.array(latitudes), np.array(longitudes))
+        # Falls off fast where it matters, yet still tells 5 km from 12 km, which an exponential would not.
+        signals["distance"] = 1 / (1 + far / context.reach_km)
+    weighted = sum((weights[name] * signal for name, signal in signals.items()), np.zeros(len(score)))
+    total = sum(weights[name] for name in signals)
+    order = np.argsort(-weighted, kind="stable")
+    if far is not None and context.most_km is not None:
+        order = order[far[order] <= context.most_km]
+    return [
+        Scored(candidates[i], float(weighted[i]), total, None if far is None else float(far[i])) for i in order[:most]
+    ]
 
 
-def second(
-    best: Sequence[tuple[Candidate, dict[str, float], float | None]],
-    sources: Sequence[dict[str, Any]],
-    context: Context,
-) -> list[Ranked]:
-    """The final order of those that fulfil the hours exactly."""
+def second(best: Sequence[Scored], sources: Sequence[Mapping[str, Any]], context: Context) -> list[Ranked]:
+    """The final order, of those that fulfil the hours to the minute. A source is empty where a branch has gone since."""
     weights = _weights(context)
     found = []
-    for (_, signals, far), source in zip(best, sources, strict=True):
-        if not source:
+    for scored, source in zip(best, sources, strict=True):
+        if not source or not _opens(source, context):
             continue
-        minute = opening.minute_of_week(context.moment, source["timezone"])
-        open_now = opening.is_open(source["hours"], minute)
-        if (context.open_now and not open_now) or not opening.opens_all(source["hours"], context.slots):
-            continue
-        signals = dict(signals)
+        weighted, total = scored.weighted, scored.weights
         if context.traits:
-            signals["traits"] = sum(min(1.0, source["traits"].get(t.code, 0.0)) for t in context.traits) / len(
-                context.traits
+            has = source["traits"]
+            weighted += (
+                weights["traits"] * sum(has.get(trait.code, 0.0) for trait in context.traits) / len(context.traits)
             )
-        liked = _liked(source, context.taste) if context.taste else []
-        if context.taste:
-            signals["personal"] = personal(source, context.taste)
-        score = _mean(signals, weights)
-        found.append(Ranked(source, round(score, 4), far, open_now, _reasons(source, far, open_now, context, liked)))
+            total += weights["traits"]
+        if context.taste is not None:
+            weighted += weights["personal"] * personal(source, context.taste)
+            total += weights["personal"]
+        found.append(Ranked(dict(source), round(weighted / total, 4), scored.kilometres, context))
     found.sort(key=lambda ranked: (-ranked.score, ranked.source["branch_id"]))
     return found
+
+
+def _opens(source: Mapping[str, Any], context: Context) -> bool:
+    if context.open_now and not open_at(source, context.moment):
+        return False
+    return not context.slots or opening.opens_all(source["hours"], context.slots)
+
+
+def open_at(source: Mapping[str, Any], moment: datetime) -> bool:
+    """Whether a branch is open at that moment, by its own clock."""
+    return opening.is_open(source["hours"], opening.minute_of_week(moment, source["timezone"]))
 
 
 def _weights(context: Context) -> dict[str, float]:
@@ -158,65 +163,9 @@ def _weights(context: Context) -> dict[str, float]:
     return weights
 
 
-def _mean(signals: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    return sum(weights[name] * value for name, value in signals.items()) / sum(weights[name] for name in signals)
-
-
 def personal(source: Mapping[str, Any], taste: Taste) -> float:
     """How much a branch is to a member's taste, 0 to 1; 0.5 is neither here nor there."""
     value = sum(weight * source["traits"].get(code, 0.0) for code, weight in taste.traits.items())
     value += 0.5 * sum(weight for code, weight in taste.amenities.items() if code in source["amenities"])
     value += 0.5 * math.log1p(taste.visited.get(source["branch_id"], 0))
     return 1 / (1 + math.exp(-value))
-
-
-def _liked(source: Mapping[str, Any], taste: Taste) -> list[Concept]:
-    """What a member likes and the branch has, the most liked first; only what has a name to be told by."""
-    has = {f"trait:{code}" for code, value in source["traits"].items() if value >= _LIKES}
-    has |= {f"amenity:{code}" for code in source["amenities"]}
-    liked = {f"trait:{code}": weight for code, weight in taste.traits.items()}
-    liked |= {f"amenity:{code}": weight for code, weight in taste.amenities.items()}
-    by_term = lexicon().by_term
-    terms = [term for term, weight in liked.items() if weight >= _LIKES and term in has and term in by_term]
-    return [by_term[term] for term in sorted(terms, key=lambda term: -liked[term])][:2]
-
-
-def _reasons(
-    source: Mapping[str, Any], far: float | None, open_now: bool, context: Context, liked: Sequence[Concept]
-) -> list[Reason]:
-    """The strongest first: what was asked for, then what speaks for the branch by itself."""
-    found = []
-    if far is not None:
-        ko, en = distance_text(far)
-        there, here = context.origin_name, context.origin_name or "you"
-        found.append(Reason("distance", f"{there}에서 {ko}" if there else f"내 위치에서 {ko}", f"{en} from {here}"))
-    if opening.never_closes(source["hours"]):
-        found.append(Reason("always_open", "24시간 운영", "Open around the clock"))
-    elif open_now:
-        found.append(Reason("open_now", "지금 영업 중", "Open now"))
-    for concept in context.wanted:
-        if concept.code in source["amenities"]:
-            found.append(Reason("amenity", f"{concept.ko} 있음", f"Has {concept.en.lower()}"))
-    for concept in context.traits:
-        if source["traits"].get(concept.code, 0.0) >= _LIKES:
-            found.append(Reason("trait", f"{concept.ko} 곳이라는 평", f"Members say: {concept.en.lower()}"))
-    won = source["monthly_won"]
-    if won is not None and (context.max_won is not None or context.order == "price"):
-        found.append(Reason("price", f"월 {won:,}원부터", f"From {won:,} won a month"))
-    if context.taste is not None:
-        visits = context.taste.visited.get(source["branch_id"], 0)
-        if visits:
-            found.append(Reason("visited", f"{visits}번 다녀온 곳", f"You have been here {visits} times"))
-        elif liked:
-            ko, en = ", ".join(c.ko for c in liked), ", ".join(c.en.lower() for c in liked)
-            found.append(Reason("personal", f"좋아하시는 점: {ko}", f"What you like: {en}"))
-    if source["reviews"] >= 3 and source["rating"] >= 4.0:
-        count, stars = source["reviews"], source["rating"]
-        found.append(Reason("rating", f"평점 {stars:.1f} (리뷰 {count}개)", f"Rated {stars:.1f} by {count} members"))
-    return found
-
-
-def distance_text(km: float) -> tuple[str, str]:
-    """A distance as people say it, in Korean and English."""
-    text = f"{max(10, round(km * 100) * 10)}m" if km < 0.95 else f"{km:.1f}km" if km < 10 else f"{km:.0f}km"
-    return text, text.replace("m", " m") if km < 0.95 else text.replace("km", " km")

@@ -76,7 +76,7 @@ def _settle_topics(reading: Reading) -> None:
     """Ordinary nouns decide what is an answer only where nothing else does (단백질); beside a place or an amenity they
     only count (여의도 직장인 요가)."""
     wishes = reading.wishes
-    other = reading.places or reading.wanted or reading.traits or wishes.said
+    other = bool(reading.places or reading.wanted or reading.traits or wishes.said)
     other = other or any(word.role in ("wanted", "required") for word in reading.words)
     role = "bonus" if other else "wanted"
     reading.words = [replace(word, role=role) if word.role == "topic" else word for word in reading.words]

@@ -87,7 +87,7 @@ class FoundSchema(Schema):
     reviews = fields.Integer()
     phone = fields.String(allow_none=True)
     score = fields.Float()
-    partial = fields.Boolean(
+    near_miss = fields.Boolean(
         metadata={"description": "Fulfils all but what the first reasons name; comes after the others."}
     )
     reasons = fields.List(fields.Nested(SaidSchema))

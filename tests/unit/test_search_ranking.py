@@ -8,7 +8,8 @@ import pytest
 from platform_api.search.documents import build, monthly_won, shrunk
 from platform_api.search.engines import Candidate
 from platform_api.search.lexicon import lexicon
-from platform_api.search.ranking import Context, Taste, distance_text, first, personal, second
+from platform_api.search.ranking import Context, Taste, first, open_at, personal, second
+from platform_api.search.reasons import distance_text, why
 from tests.search_world import GANGNAM, HONGDAE, WEEKDAYS, facts
 
 NOON = datetime.fromisoformat("2026-11-25T12:00:00+09:00")
@@ -21,7 +22,7 @@ def candidate(key: str, score: float = 1.0, at: tuple[float, float] = GANGNAM, *
 
 
 def order(candidates: list[Candidate], **context: Any) -> list[str]:
-    return [each.key for each, _, _ in first(candidates, Context(NOON, **context), 10)]
+    return [scored.candidate.key for scored in first(candidates, Context(NOON, **context), 10)]
 
 
 def source(branch_id: str = "a", **changes: Any) -> dict[str, Any]:
@@ -32,11 +33,11 @@ def ranked(*sources: dict[str, Any], **context: Any) -> list[Any]:
     given = Context(NOON, **context)
     best = first([candidate(s["branch_id"], at=(s["latitude"], s["longitude"])) for s in sources], given, 10)
     by_id = {s["branch_id"]: s for s in sources}
-    return second(best, [by_id[each.key] for each, _, _ in best], given)
+    return second(best, [by_id[scored.candidate.key] for scored in best], given)
 
 
 def codes(result: Any) -> list[str]:
-    return [reason.code for reason in result.reasons]
+    return [reason.code for reason in why(result)]
 
 
 def test_the_nearer_comes_first_where_all_else_is_equal() -> None:
@@ -95,15 +96,16 @@ def test_reasons_say_why() -> None:
     )
     result = ranked(made, **context)[0]
     assert codes(result) == ["distance", "always_open", "amenity", "trait", "price", "rating"]
-    assert [r.ko for r in result.reasons[:2]] == ["강남역에서 10m", "24시간 운영"]
-    assert "59,000" in result.reasons[4].ko
-    assert all(reason.en for reason in result.reasons)
+    reasons = why(result)
+    assert [reason.ko for reason in reasons[:2]] == ["강남역에서 10m", "24시간 운영"]
+    assert "59,000" in reasons[4].ko
+    assert all(reason.en for reason in reasons)
 
 
 def test_open_now_is_a_reason_only_while_it_is() -> None:
     result = ranked(source(hours=WEEKDAYS))[0]
     assert codes(result) == ["open_now"]
-    assert result.open_now
+    assert open_at(result.source, NOON)
 
 
 def test_a_branch_that_went_away_meanwhile_is_passed_over() -> None:

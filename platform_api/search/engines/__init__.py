@@ -7,7 +7,7 @@ durable, and seen by readers of every process at their next question.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from platform_api.search.documents import Document
 from platform_api.search.query import Query
@@ -37,8 +37,7 @@ class WriterBusy(Exception):
     """Another process writes this index."""
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A branch that fits, with what the first ranking needs. `key` leads to its source in `Found`."""
 
     key: Any

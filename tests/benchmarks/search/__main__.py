@@ -5,7 +5,7 @@ chooses others. JSON in build/bench/search.json; its p50_ms and p95_ms are those
 index takes minutes to make: documents are kept in build/bench/search-index and used again while the format stands.
 
 Times are of the wall clock, one caller at a time, as a request meets them inside the process: sentence read (kiwi and
-all), candidates, ranking, pages of the best fetched. `cpu_p95_ms` beside them is this thread's own processor time, which
+all), candidates, ranking, pages of the best fetched, ten of them told with reasons. `cpu_p95_ms` beside them is this thread's own processor time, which
 tells what the code costs on a machine that others use as well. The peer in the same run is plain BM25 on raw words.
 """
 
@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from platform_api.search import answers
 from platform_api.search.documents import Document, build
 from platform_api.search.engines.choice import FORMAT
 from platform_api.search.engines.embedded import EmbeddedEngine
@@ -59,7 +60,7 @@ def quality() -> tuple[dict[str, Any], list[Labelled]]:
     for query in queries:
         answer = find(engine, _asked(query), MOMENT)
         pair = (
-            ndcg([ranked.source["branch_id"] for ranked in answer.results], query.grades),
+            ndcg([result.branch_id for result in answer.results], query.grades),
             ndcg(baseline.search(query.text), query.grades),
         )
         for name in ("all", "held out" if query.held_out else "tuned on", query.kind):
@@ -109,6 +110,7 @@ def speed(engine: EmbeddedEngine, queries: Sequence[Labelled]) -> dict[str, Any]
     for number, (request, taste) in enumerate(asked):
         started, worked = time.perf_counter(), time.thread_time()
         answer = find(engine, request, MOMENT, taste)
+        answers.page(answer, 0, 10)
         taken, busy = time.perf_counter() - started, time.thread_time() - worked
         if number >= WARM:
             wall.append(taken * 1000)

@@ -17,7 +17,7 @@ def search(client: FlaskClient, q: str = "", headers: Any = None, **query: Any) 
 
 
 def ids(answer: Any) -> list[str]:
-    return [item["branch_id"] for item in answer["items"] if not item["partial"]]
+    return [item["branch_id"] for item in answer["items"] if not item["near_miss"]]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_nothing_found_says_what_was_given_up(chain: FlaskClient) -> None:
     assert answer["total"] == 0
     assert [step["code"] for step in answer["relaxed"]]
     assert all(step["ko"] and step["en"] for step in answer["relaxed"])
-    assert all(item["partial"] for item in answer["items"])
+    assert all(item["near_miss"] for item in answer["items"])
     assert answer["items"][0]["reasons"][0]["code"].startswith("without_")
     assert search(chain, "제주 수영장")["relaxed"]
     assert search(chain, "아무도모르는말")["relaxed"][0]["code"] == "words"
