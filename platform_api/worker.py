@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import signal
 import threading
+from collections.abc import Iterable
 from typing import Literal
 
 import structlog
@@ -33,9 +34,9 @@ class WorkerSettings(Settings):
     """One or more amqp:// URLs, comma-separated: the nodes of a cluster."""
 
 
-def import_handlers() -> None:
-    """Import what every installed domain registers: handlers of events and periodic jobs."""
-    for domain in installed_domains():
+def import_handlers(domains: Iterable[str]) -> None:
+    """Import what `domains` register: handlers of events and periodic jobs."""
+    for domain in domains:
         for name in ("events", "jobs"):
             if importlib.util.find_spec(f"platform_api.{domain}.{name}"):
                 importlib.import_module(f"platform_api.{domain}.{name}")
@@ -46,7 +47,6 @@ def _bus(settings: WorkerSettings) -> Bus:
         return LocalBus()
     if not settings.rabbitmq_url:
         raise SettingsError("SMARTFIT_RABBITMQ_URL: 설정이 없습니다 (not set; SMARTFIT_BUS=rabbitmq needs it)")
-    # Queues of every subscriber are declared before anything is published, whoever consumes them where.
     return RabbitBus(settings.rabbitmq_url, all_subscribers())
 
 
@@ -56,7 +56,9 @@ def main() -> None:
     configure_logging("smartfit-worker", settings.log_level)
     configure_tracing("smartfit-worker")
     domains = chosen_domains()
-    import_handlers()
+    # The local bus delivers here, to the domains of this process. At the broker every subscriber has a queue, declared
+    # before anything is published, whoever consumes it where.
+    import_handlers(domains if settings.bus == "local" else installed_domains())
     worker = Worker(domains, _bus(settings))
     worker.start()
 

@@ -131,7 +131,20 @@ _ACCESS = (
     Route("access", prefix="/access/v1/edge/", public=True, timeout_s=UPLOAD_S, max_body_bytes=8 * MIB),
     Route("access", prefix="/access/v1/"),
 )
-_DOMAINS = {"auth": _AUTH, "access": _ACCESS}
+_HELPER = (Route("helper", prefix="/helper/v1/", timeout_s=UPLOAD_S, max_body_bytes=PHOTOS_BYTES),)
+# What a gym tells everybody needs no account; what only some may see below these paths the domain guards itself.
+_BRANCH = (
+    Route("branch", path="/branch/v1/branches", methods=("GET",), public=True),
+    Route("branch", prefix="/branch/v1/branches/", methods=("GET",), public=True),
+    Route("branch", prefix="/branch/v1/", timeout_s=UPLOAD_S, max_body_bytes=PHOTOS_BYTES),
+)
+_SEARCH = (
+    Route("search", path="/search/v1/branches", methods=("GET",), public=True),
+    Route("search", prefix="/search/v1/branches/", methods=("GET",), public=True),
+    Route("search", path="/search/v1/suggestions", methods=("GET",), public=True),
+    Route("search", prefix="/search/v1/"),
+)
+_DOMAINS = {"auth": _AUTH, "access": _ACCESS, "helper": _HELPER, "branch": _BRANCH, "search": _SEARCH}
 _PLATFORM = (
     Route("platform", path="/openapi.json", methods=("GET",), public=True),
     Route("platform", path="/docs", methods=("GET",), public=True, page=True),

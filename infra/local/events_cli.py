@@ -16,6 +16,7 @@ from infra.local import console as out
 from infra.local import environment
 from infra.local.credentials import Credentials
 from infra.local.state import State
+from platform_api.app import installed_domains
 from platform_api.core.database import unit_of_work
 from platform_api.core.events import inbox
 from platform_api.core.events.asyncapi import document
@@ -119,5 +120,5 @@ def replay(folder: Path | None, subscriber: str) -> None:
 @command.command()
 def schema() -> None:
     """모든 이벤트의 AsyncAPI 문서 (AsyncAPI document of all events)"""
-    import_handlers()
+    import_handlers(installed_domains())
     click.echo(json.dumps(document(), ensure_ascii=False, indent=1))
