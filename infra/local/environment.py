@@ -11,7 +11,7 @@ from infra.local.certificates import LOCAL_NAMES
 from infra.local.credentials import OPERATOR_EMAIL, Credentials
 from infra.local.state import State
 
-DOMAINS = ("auth", "access")
+DOMAINS = ("auth", "access", "helper", "branch")
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
 PASSED_ON = ("SMARTFIT_LOG_LEVEL",)
 # Marks a process as one of this installation's, wherever it ends up in the process tree.
