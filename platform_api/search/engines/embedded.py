@@ -47,7 +47,7 @@ class EmbeddedEngine:
             with (self.folder / "create.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not (self.folder / "current").exists():
-                    self.open(new_generation(self.folder))
+                    self.open(new_generation())
         except OSError as error:
             raise EngineUnavailable(f"{self.folder}: {error.strerror}") from error
 
@@ -178,9 +178,15 @@ class EmbeddedWriter:
     def __init__(self, engine: EmbeddedEngine) -> None:
         self.engine = engine
         self._lock = threading.Lock()
-        generation = (engine.folder / "current").read_text(encoding="ascii")
-        self._generation = generation
-        self._writer = engine.open(generation, serve=False).writer(heap_size=_HEAP, num_threads=1)
+        self._generation = (engine.folder / "current").read_text(encoding="ascii")
+        try:
+            index = engine.open(self._generation, serve=False)
+        except (OSError, ValueError) as error:
+            # A damaged index is of no use to anybody: an empty one takes its place, and the indexer fills it.
+            log.error("index_damaged", generation=self._generation, error=str(error)[:300])
+            self._generation = new_generation()
+            index = engine.open(self._generation)
+        self._writer = index.writer(heap_size=_HEAP, num_threads=1)
         self._remove_others()
 
     def apply(self, put: Sequence[Document], delete: Sequence[str] = ()) -> None:
@@ -190,7 +196,7 @@ class EmbeddedWriter:
 
     def rebuild(self, documents: Iterable[Sequence[Document]], catch_up: CatchUp) -> int:
         """See Writer."""
-        generation = new_generation(self.engine.folder)
+        generation = new_generation()
         writer = self.engine.open(generation, serve=False).writer(heap_size=_HEAP, num_threads=1)
         try:
             for batch in documents:
@@ -229,9 +235,9 @@ def _write(writer: tantivy.IndexWriter, put: Sequence[Document], delete: Sequenc
     writer.commit()
 
 
-def new_generation(folder: Path) -> str:
+def new_generation() -> str:
     """A name that no generation had."""
-    return f"g-{max(time.time_ns(), 0)}"
+    return f"g-{time.time_ns()}"
 
 
 def to_tantivy(document: Document) -> tantivy.Document:

@@ -1,6 +1,7 @@
 """The index follows what happens: within a second, by one process, through crashes; rebuilds beside it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,6 +153,31 @@ def test_an_empty_index_is_filled_from_the_database(client: FlaskClient, indexer
     thread.start()
     until(lambda: fresh.count() == 1)
     other.stopping.set()
+    thread.join()
+
+
+@pytest.mark.parametrize("damage", ["meta.json", "current", "folder"])
+def test_a_damaged_index_is_told_and_made_anew(client: FlaskClient, tmp_path: Path, damage: str) -> None:
+    branch("gangnam")
+    made = Indexer(engine())
+    with engine().writer() as writer:
+        made.drain(writer)
+    folder = next((tmp_path / "index").glob("format-*"))
+    generation = next(folder.glob("g-*"))
+    if damage == "meta.json":
+        (generation / "meta.json").write_text("{")
+    elif damage == "current":
+        (folder / "current").write_text("g-0")
+    else:
+        shutil.rmtree(generation)
+    engine.cache_clear()
+    answer = client.get("/search/v1/branches")
+    assert (answer.status_code, answer.json.get("code")) in ((503, "search_unavailable"), (200, None))
+    made = Indexer(engine())
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    until(lambda: client.get("/search/v1/branches").json.get("total") == 1)
+    made.stopping.set()
     thread.join()
 
 
