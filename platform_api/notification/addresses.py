@@ -16,6 +16,7 @@ from platform_api.core.errors import Problem
 from platform_api.core.models import new_id
 from platform_api.core.security import Principal, audit
 from platform_api.notification import announcing, audience, members, vault
+from platform_api.notification.announcing import Order
 from platform_api.notification.kinds import CODE
 from platform_api.notification.models import CodeSent, EmailAddress, Notification
 from platform_api.notification.rendering import cut, render
@@ -115,7 +116,7 @@ def _send(session: Session, member_id: str, code_id: str) -> None:
     )
     session.add(notification)
     session.flush()
-    announcing.queue(session, notification, CODE, recipient, clock.now(), {"email"})
+    announcing.queue(session, [Order(notification, CODE, recipient, clock.now(), {"email"})])
     announcing.wake(session)
 
 

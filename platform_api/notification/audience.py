@@ -8,7 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from platform_api.notification import preferences
+from platform_api.notification.kinds import Kind
 from platform_api.notification.models import Device, EmailAddress, Member, Preference
+from platform_api.notification.settings import settings
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,17 @@ class Recipient:
     wishes: preferences.Wishes
     device_ids: list[str]
     has_address: bool
+
+    @property
+    def member_id(self) -> str:
+        """Whose."""
+        return self.member.member_id
+
+    def channels(self, kind: Kind) -> frozenset[str]:
+        """The channels by which a kind comes: wanted, in use, and leading somewhere."""
+        leading = {"push"} if self.device_ids else set()
+        leading |= {"email"} if self.has_address else set()
+        return self.wishes.channels(kind) & settings().channels & leading
 
 
 def of(session: Session, member_ids: Collection[str]) -> list[Recipient]:

@@ -4,15 +4,15 @@ A topic is the faults of a branch, or a kind. What is held back stands in the hi
 window ends, says how many there were and names the first few.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete
+from sqlalchemy import case, delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from platform_api.notification.models import Flood, Notification
+from platform_api.notification.models import Flood
 from platform_api.notification.rendering import Reader, Value, and_more, cut, read, render
 from platform_api.notification.settings import settings
 
@@ -29,21 +29,27 @@ class Topic:
     urgent: bool
 
 
-def count(session: Session, member_id: str, topic: Topic, now: datetime) -> Flood | None:
-    """Count one more. Returns None where it may be sent by itself, and the flood where it is held back."""
+def count(session: Session, member_ids: Sequence[str], topic: Topic, now: datetime) -> dict[str, Flood]:
+    """Count one more for each of `member_ids`. Returns the floods of those for whom it is held back, by member."""
+    if not member_ids:
+        return {}
     most, window_s = _limits(topic.urgent)
-    empty = {"window_until": now, "told": 0, "held": 0, "names": []}
-    statement = insert(Flood).values(member_id=member_id, topic=topic.key, **empty)
-    session.execute(statement.on_conflict_do_nothing())
-    flood = session.get_one(Flood, (member_id, topic.key), with_for_update=True, populate_existing=True)
-    if flood.window_until <= now:
-        flood.window_until = now + timedelta(seconds=window_s)
-        flood.told, flood.held, flood.names, flood.digest_id = 0, 0, [], None
-    if flood.told < most:
-        flood.told += 1
-        return None
-    flood.held += 1
-    return flood
+    until = now + timedelta(seconds=window_s)
+    first = {"topic": topic.key, "window_until": until, "told": 1, "held": 0, "names": []}
+    statement = insert(Flood).values([{"member_id": member_id, **first} for member_id in member_ids])
+    over, room = Flood.window_until <= now, Flood.told < most
+    counted = statement.on_conflict_do_update(
+        index_elements=[Flood.member_id, Flood.topic],
+        set_={
+            "window_until": case((over, until), else_=Flood.window_until),
+            "told": case((over, 1), (room, Flood.told + 1), else_=Flood.told),
+            "held": case((over, 0), (room, 0), else_=Flood.held + 1),
+            "names": case((over, statement.excluded.names), else_=Flood.names),
+            "digest_id": case((over, None), else_=Flood.digest_id),
+        },
+    )
+    floods = session.scalars(counted.returning(Flood).execution_options(populate_existing=True))
+    return {flood.member_id: flood for flood in floods if flood.held}
 
 
 def describe(flood: Flood, topic: Topic, reader: Reader, values: Mapping[str, Value]) -> tuple[str, str]:
@@ -52,11 +58,6 @@ def describe(flood: Flood, topic: Topic, reader: Reader, values: Mapping[str, Va
         flood.names = [*flood.names, cut(read(topic.name, reader), NAME_LENGTH)]
     names = and_more(flood.names, flood.held, reader.language)
     return render(topic.digest, reader, {**values, "count": flood.held, "names": names})
-
-
-def digest_of(session: Session, flood: Flood) -> Notification | None:
-    """The digest of the present window, where there is one."""
-    return session.get(Notification, flood.digest_id) if flood.digest_id is not None else None
 
 
 def forget(session: Session, before: datetime) -> None:

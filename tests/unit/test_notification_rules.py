@@ -1,6 +1,7 @@
 """Rules without a database: quiet hours, texts, what the gateway's answers mean, waits, settings."""
 
 import json
+import os
 import string
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -231,6 +232,8 @@ def test_an_address_is_shown_to_its_owner_alone() -> None:
 
 
 def test_settings_that_are_wrong_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("SMARTFIT_FCM_", "SMARTFIT_SMTP_"))]:
+        monkeypatch.delenv(name)
     for name, value in {
         "NOTIFICATION_CHANNELS": "push,pigeon", "NOTIFICATION_TIMEZONE": "Mars/Olympus",
         "NOTIFICATION_QUIET_FROM": "25:00",

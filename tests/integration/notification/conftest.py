@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,8 @@ class Sandbox:
         return found
 
     def stop(self) -> None:
+        self.session.close()
         self.process.terminate()
-        self.process.wait(10)
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
     finally:
         for sandbox in (fcm, smtp):
             sandbox.stop()
+        for sandbox in (fcm, smtp):
+            sandbox.process.wait(10)
 
 
 def _environment(folder: Path, fcm: Sandbox, smtp_port: int) -> dict[str, str]:
@@ -148,7 +151,11 @@ class World:
         self.outside = outside
         self.fcm, self.smtp = outside.fcm, outside.smtp
         self.operator = token_for("operator-1", "operator")
-        self.lanes: list[Lane] = lanes(load(SenderSettings))
+
+    @cached_property
+    def lanes(self) -> list[Lane]:
+        """Of a sender; a test may put others in their place."""
+        return lanes(load(SenderSettings))
 
     def who(self, member_id: str, *roles: str, branch_ids: tuple[str, ...] = ()) -> dict[str, str]:
         return self.token_for(member_id, *(roles or ("customer",)), branch_ids=branch_ids)
@@ -272,6 +279,12 @@ class World:
         for lane in self.lanes:
             while lane.step():
                 pass
+
+    def spoil(self, **faults: Any) -> None:
+        """Have the gateway answer messages so; access tokens are at hand, since faults would spoil their grant too."""
+        for lane in self.lanes:
+            lane.channel.keep_ready()
+        self.fcm.faults(**faults)
 
     def pushed(self, token: str | None = None) -> list[dict[str, Any]]:
         """Messages that the gateway took, oldest first; to one phone."""
