@@ -1,6 +1,7 @@
 """What every engine promises; the same tests for the embedded one and for Elasticsearch (an imitation of it: see
 tests/search_world)."""
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -225,6 +226,35 @@ def test_a_rebuild_that_fails_leaves_the_old_index(make: Make) -> None:
             writer.rebuild(broken(), lambda: ([], []))
         writer.apply([build(facts("next", "다음 지점"))])
     assert sorted(found(make())) == ["next", "old"]
+
+
+def test_questions_are_answered_through_commits_and_swaps(make: Make) -> None:
+    engine, reader = make(), make()
+    stop = threading.Event()
+    troubles: list[str] = []
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                if found(reader, word("늘")) != ["always"]:
+                    troubles.append("not found")
+            except Exception as error:
+                troubles.append(repr(error))
+
+    always = build(facts("always", "늘 있는 지점"))
+    with engine.writer() as writer:
+        writer.apply([always])
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for number in range(6):
+            writer.apply([build(facts(f"b{number}", "다른 지점"))])
+            if number % 2:
+                writer.rebuild([[always]], lambda: ([], []))
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert troubles == []
 
 
 def test_a_server_that_is_away_is_told(elasticsearch_server: Any) -> None:
