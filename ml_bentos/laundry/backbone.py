@@ -106,7 +106,7 @@ def _export(weights: Path) -> bytes:
         torch.onnx.export(
             Pooled().eval(),
             (torch.zeros(1, 3, SIZE, SIZE),),
-            written,  # type: ignore[arg-type] - it takes files, too
+            written,  # type: ignore[arg-type]
             dynamo=False,
             opset_version=_OPSET,
             input_names=["photo"],
