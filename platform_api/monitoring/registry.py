@@ -26,6 +26,7 @@ from platform_api.monitoring.addresses import BadAddress, check
 from platform_api.monitoring.authority import must_manage, no_equipment, visible
 from platform_api.monitoring.models import Branch, Equipment, EquipmentState, StateChange, shard_of
 from platform_api.monitoring.settings import settings
+from platform_api.monitoring.states import Answering
 
 Shown = tuple[Equipment, EquipmentState]
 
@@ -75,6 +76,10 @@ def change(session: Session, who: Principal, equipment_id: str, fields: dict[str
     for name, value in fields.items():
         setattr(equipment, name, value)
     _touch(equipment)
+    if equipment.echo_url is None:
+        # Nobody will ask it any more, so nobody would find that it answers again.
+        session.flush()
+        recording.observe(session, [(equipment_id, Answering())], clock.now(), settings().probation)
     if "heartbeat_interval_s" in fields and state.heartbeat_due_at is not None:
         _expect_heartbeat(equipment, state)
     audit.record(session, who.id, "equipment.change", equipment_id, {"fields": sorted(fields)})

@@ -126,6 +126,14 @@ def test_an_observed_change_of_state_leaves_the_etag_alone(manager: Caller) -> N
     assert (seen["state"], seen["causes"][0]["reason"], manager.answer.headers["ETag"]) == ("fault", "no_echo", '"1"')
 
 
+def test_an_item_that_is_asked_no_more_is_not_silent_any_more(manager: Caller) -> None:
+    item = manager.register()["equipment_id"]
+    observe(item, Silent(datetime.now(UTC), "timeout"))
+    manager.ask("PATCH", f"/equipment/{item}", 200, json={"echo_url": None}, headers={"If-Match": '"1"'})
+    assert faults_of(item)[0].resolution == "recovered"
+    assert manager.ask("GET", f"/equipment/{item}", 200)["state"] == "recovered"
+
+
 def test_a_key_is_shown_once_and_only_its_public_half_is_kept(manager: Caller) -> None:
     item = manager.register()["equipment_id"]
     issued = manager.ask("POST", f"/equipment/{item}/key", 201, json={})

@@ -17,7 +17,7 @@ def fleet(plant: Plant) -> list[Made]:
     world.branch()
     made = world.register(20, plant.echo_base)
     plant.simulate(made)
-    wait_for(lambda: all(state_of(item.equipment_id).last_echo_at for item in made))
+    wait_for(lambda: all(state_of(item.equipment_id).last_echo_at for item in made), 60)
     return made
 
 
