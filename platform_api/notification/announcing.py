@@ -104,7 +104,7 @@ def queue(session: Session, orders: Sequence[Order]) -> None:
     """Queue deliveries of notifications, one for each device and address."""
     rows = [row for order in orders for row in order.rows()]
     if rows:
-        session.execute(insert(Delivery).values(rows))
+        session.execute(insert(Delivery), rows)
 
 
 def _willing(session: Session, what: Announcement, member_ids: Collection[str]) -> Iterator[Recipient]:
@@ -172,12 +172,10 @@ def _written(
         {**same, "notification_id": new_id(), "member_id": member_id, "title": title, "body": body}
         for member_id, (title, body) in texts.items()
     ]
-    statement = (
-        insert(Notification)
-        .values(rows)
-        .on_conflict_do_nothing(index_elements=[Notification.event_key, Notification.member_id])
+    statement = insert(Notification).on_conflict_do_nothing(
+        index_elements=[Notification.event_key, Notification.member_id]
     )
-    return {row.member_id: row for row in session.scalars(statement.returning(Notification))}
+    return {row.member_id: row for row in session.scalars(statement.returning(Notification), rows)}
 
 
 def _batches(recipients: Iterable[Recipient], size: int) -> Iterator[list[Recipient]]:

@@ -68,7 +68,7 @@ def characterised(session: Session, version: int, data: Mapping[str, Any]) -> tu
     session.execute(delete(Regular).where(Regular.branch_id == branch_id, Regular.member_id.not_in(living)))
     if living:
         rows = [{"branch_id": branch_id, "member_id": member_id} for member_id in living]
-        session.execute(insert(Regular).values(rows).on_conflict_do_nothing())
+        session.execute(insert(Regular).on_conflict_do_nothing(), rows)
     strong = praised(data["traits"])
     news = bool(strong) and set(strong) != set(kept.strong)
     kept.version = version

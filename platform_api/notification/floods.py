@@ -36,7 +36,8 @@ def count(session: Session, member_ids: Sequence[str], topic: Topic, now: dateti
     most, window_s = _limits(topic.urgent)
     until = now + timedelta(seconds=window_s)
     first = {"topic": topic.key, "window_until": until, "told": 1, "held": 0, "names": []}
-    statement = insert(Flood).values([{"member_id": member_id, **first} for member_id in member_ids])
+    rows = [{"member_id": member_id, **first} for member_id in member_ids]
+    statement = insert(Flood)
     over, room = Flood.window_until <= now, Flood.told < most
     counted = statement.on_conflict_do_update(
         index_elements=[Flood.member_id, Flood.topic],
@@ -48,7 +49,7 @@ def count(session: Session, member_ids: Sequence[str], topic: Topic, now: dateti
             "digest_id": case((over, None), else_=Flood.digest_id),
         },
     )
-    floods = session.scalars(counted.returning(Flood).execution_options(populate_existing=True))
+    floods = session.scalars(counted.returning(Flood), rows, execution_options={"populate_existing": True})
     return {flood.member_id: flood for flood in floods if flood.held}
 
 

@@ -34,10 +34,10 @@ _IS_OPERATOR: ColumnElement[bool] = literal_column("member.roles @> ARRAY['opera
 
 def name(session: Session, member_ids: Collection[str]) -> None:
     """Make rows for members who are named here and not known yet."""
-    if member_ids:
-        rows = [{"member_id": member_id, "roles": []} for member_id in sorted(member_ids)]
-        unheard = {"language": "ko", "status": "active", "version": 0}
-        session.execute(insert(Member).values([{**row, **unheard} for row in rows]).on_conflict_do_nothing())
+    unheard = {"roles": [], "language": "ko", "status": "active", "version": 0}
+    rows = [{"member_id": member_id, **unheard} for member_id in sorted(member_ids)]
+    if rows:
+        session.execute(insert(Member).on_conflict_do_nothing(), rows)
 
 
 def lock(session: Session, member_id: str) -> Member:

@@ -102,7 +102,7 @@ class SenderSettings(NotificationSettings):
     sender_host: str = Field(default="127.0.0.1", description="Where health and metrics are served.")
     sender_port: int = Field(default=8454, ge=0, le=65535)
     sender_alert_threads: int = Field(default=2, ge=1, le=16, description="Threads that push alerts and nothing else.")
-    sender_threads: int = Field(default=2, ge=1, le=16, description="Threads that push anything, alerts first.")
+    sender_threads: int = Field(default=4, ge=1, le=16, description="Threads that push anything, alerts first.")
     sender_email_threads: int = Field(default=1, ge=1, le=16)
 
     fcm_credentials_file: Path | None = Field(default=None, description="Key file of the service account (JSON).")
