@@ -26,3 +26,11 @@ def filler(population: Population, count: int, seed: int = 0, spread: float | No
     root = (vectors * np.maximum(values, 0.0) ** (exponent / 2)) @ vectors.T
     noise = np.random.default_rng(seed).standard_normal((count, len(root)))
     return normalise(np.asarray(noise @ root, np.float32))
+
+
+def uniform(count: int, dim: int, seed: int = 0) -> Float32:
+    """`count` template rows float32[count, dim] of nobody, spread evenly over all directions; the same for the same seed.
+
+    The easier kind: faces lie closer together than this, so strangers come less near to these than to people's templates.
+    """
+    return normalise(np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32))

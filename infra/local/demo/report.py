@@ -44,6 +44,7 @@ class Report:
     """All that was seen in one run."""
 
     gallery: int
+    filler: str = "uniform"
     threshold: float | None = None
     probes: list[Probe] = field(default_factory=list)
     model_ms: list[float] = field(default_factory=list)
@@ -91,6 +92,7 @@ class Report:
             "members": self.enrolled,
             "strangers": len(self.impostors),
             "gallery": self.gallery,
+            "filler": self.filler,
             "tpir": round(self.tpir(), 5),
             "fpir": round(self.fpir(), 5),
             "tpir_at_fpir_0_003": round(self.tpir_at(0.003), 5),
@@ -102,6 +104,9 @@ class Report:
             "errors": len(self.errors),
             "not_enrolled": len(self.not_enrolled),
             "stages_ms": self.stages(),
+            "threshold": self.threshold,
+            "missed": [_told(p) for p in self.genuine if not (p.granted and p.identified == p.member_id)],
+            "strangers_nearest": [_told(p) for p in sorted(self.impostors, key=_score, reverse=True)[:10]],
         }
 
     def stages(self) -> dict[str, dict[str, float]]:
@@ -129,7 +134,7 @@ def print_tables(report: Report, console: Console) -> None:
     for label, value in (
         ("등록 회원 (members enrolled)", str(figures["members"])),
         ("미등록 방문자 (strangers)", str(figures["strangers"])),
-        ("갤러리 (gallery)", f"{figures['gallery']:,}"),
+        ("갤러리 (gallery)", f"{figures['gallery']:,} ({figures['filler']})"),
         ("TPIR, 설정된 임계값 (at the set threshold)", f"{figures['tpir']:.2%}"),
         ("FPIR, 설정된 임계값 (at the set threshold)", f"{figures['fpir']:.2%}"),
         ("FNIR, 설정된 임계값 (at the set threshold)", f"{1 - figures['tpir']:.2%}"),
@@ -211,6 +216,11 @@ def det_curve(report: Report) -> tuple[np.ndarray, np.ndarray]:
 
 def _score(probe: Probe) -> float:
     return probe.score if probe.score is not None else float("-inf")
+
+
+def _told(probe: Probe) -> dict[str, Any]:
+    own = None if probe.member_id is None else probe.candidate == probe.member_id
+    return {"photo": probe.photo, "reason": probe.reason, "score": probe.score, "nearest_is_own": own}
 
 
 def _part(hits: list[bool]) -> float:

@@ -18,6 +18,7 @@ from ml_bentos.face.images import decode_image
 
 _MODEL_SAMPLE = 120
 _MISSES = 5
+_FEED_PATIENCE_S = 15.0
 
 
 def measure(
@@ -109,6 +110,7 @@ class Rules:
                 self.platform.http.json("POST", path, self.platform.operator(), json={"reason": "unpaid"})
         self.wait_for_edge()
         for (what, expected, _), member in tried:
+            self._until(gate, member, expected)
             self._face(gate, member, what, expected)
 
     def passes(self, gate: Gate) -> None:
@@ -136,6 +138,15 @@ class Rules:
         self._face(gate, member, "안에 있는 회원의 입장 (entry while inside, anti-passback)", "anti_passback")
         self._face(way_out, member, "퇴장 (exit)", "exit")
         self._face(gate, member, "퇴장 후 입장 (entry after exit)", "granted")
+
+    def _until(self, gate: Gate, member: Member, expected: str) -> None:
+        """Give the change time to reach the node: the feed waits for the oldest transaction of the centre's database."""
+        deadline = time.monotonic() + _FEED_PATIENCE_S
+        while time.monotonic() < deadline:
+            if gate.show_face(member.person.probe.read_bytes())["reason"] == expected:
+                return
+            time.sleep(1)
+            self.wait_for_edge()
 
     def _pass(self, member: Member) -> str:
         token, _ = self.platform.sign_in(member.account.email, member.account.password)
