@@ -115,7 +115,12 @@ def _line(examples: Examples, mask: NDArray[np.bool_], strength: float) -> tuple
 
 
 def _platt(logits: Float64, labels: Labels) -> tuple[float, float]:
-    model = LogisticRegression(C=1e4, max_iter=1000).fit(logits[:, None], labels)
+    # Targets drawn in a little from 0 and 1, as Platt does, so that a few photos told apart without a fault claim no certainty.
+    positives = float(labels.sum())
+    high, low = (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2)
+    targets = np.where(labels == 1, high, low)
+    model = LogisticRegression(C=1e4, max_iter=1000)
+    model.fit(np.tile(logits, 2)[:, None], np.repeat([1, 0], len(labels)), np.concatenate([targets, 1 - targets]))
     slope = float(model.coef_[0, 0])
     # A line that is no better than chance on new helpers must not be turned round by calibration.
     return (slope, float(model.intercept_[0])) if slope > 0 else (1e-3, 0.0)

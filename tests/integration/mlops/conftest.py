@@ -1,0 +1,237 @@
+"""A small world for the models: made-up photos that differ as hung and flat do, versions taught with them, and callers."""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from PIL import Image, ImageDraw
+from sqlalchemy import select, text
+from uuid_utils.compat import uuid7
+from werkzeug.test import TestResponse
+
+from ml_bentos.laundry import dataset, train
+from platform_api.app import create_app
+from platform_api.core import clock
+from platform_api.core.database import database, unit_of_work
+from platform_api.core.events.envelope import Event
+from platform_api.core.events.registry import handlers
+from platform_api.core.models import AuditRecord, OutboxEvent
+from platform_api.mlops import dataset_store, events, judging, rollout, supervision
+from platform_api.mlops.judge import judge
+from platform_api.mlops.settings import settings
+
+HELPERS = [f"helper-{number}" for number in range(16)]
+
+
+def picture(state: str, seed: int) -> bytes:
+    """JPEG of something that hangs (tall, blue) or lies (wide, red), before a wall that differs."""
+    rng = np.random.default_rng(seed)
+    wall = tuple(int(v) for v in rng.integers(120, 200, 3))
+    canvas = Image.new("RGB", (200, 200), wall)
+    draw = ImageDraw.Draw(canvas)
+    left, top = (int(v) for v in rng.integers(20, 50, 2))
+    shade = int(rng.integers(0, 60))
+    if state == "hung":
+        draw.line((0, top, 200, top), fill=(30, 30, 30), width=4)
+        draw.polygon([(100, top), (60, 190), (140, 190)], fill=(shade, shade, 220))
+    else:
+        draw.rectangle((left, 120, 180, 170), fill=(220, shade, shade))
+    written = io.BytesIO()
+    canvas.save(written, "JPEG", quality=90)
+    return written.getvalue()
+
+
+def made_folder(path: Path, seed: int, photos: int = 112) -> Path:
+    """A folder of labelled photos."""
+    path.mkdir(parents=True, exist_ok=True)
+    lines = ["image,helper,task,state"]
+    for number in range(photos):
+        state = "hung" if (number // len(HELPERS)) % 2 else "flat"
+        (path / f"{number}.jpg").write_bytes(picture(state, seed * 1000 + number))
+        lines.append(f"{number}.jpg,{HELPERS[number % len(HELPERS)]},hanging,{state}")
+    (path / "labels.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def taught(state: str, index: int, seed: int = 1) -> bytes:
+    """One of the photos that the version of folder `seed` was taught with, so that the gate knows it."""
+    numbers = [n for n in range(112) if not dataset.is_test_helper(HELPERS[n % len(HELPERS)])]
+    of_state = [n for n in numbers if (n // len(HELPERS)) % 2 == (state == "hung")]
+    return picture(state, seed * 1000 + of_state[index])
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The model store of the run: BentoML looks up its folder once a process."""
+    folder = tmp_path_factory.mktemp("models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SMARTFIT_MODELS_DIR", str(folder))
+        patch.setenv("BENTOML_HOME", str(folder / "bentoml"))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three folders of labelled photos."""
+    base = tmp_path_factory.mktemp("laundry")
+    return [made_folder(base / f"set-{seed}", seed) for seed in (1, 2, 3)]
+
+
+@pytest.fixture(scope="session")
+def versions(models_dir: Path, folders: list[Path]) -> list[str]:
+    """Two versions in the store."""
+    silent = train.Output(True)
+    return [train.train(dataset.read(folder), silent, models_dir / "training" / "cache") for folder in folders[:2]]
+
+
+@pytest.fixture(scope="session")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the object store."""
+    return tmp_path_factory.mktemp("mlops-objects")
+
+
+@pytest.fixture(scope="session")
+def application(postgres: Any, keys: Any, objects: Path, models_dir: Path) -> Iterator[Flask]:
+    """The mlops domain's application."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SMARTFIT_STORAGE_URL", objects.as_uri())
+        patch.setenv("SMARTFIT_ENVIRONMENT", "test")
+        yield create_app(["mlops"])
+
+
+class World:
+    """Shorthand for what people, other domains and the worker do."""
+
+    def __init__(self, client: FlaskClient, token_for: Callable[..., dict[str, str]], objects: Path) -> None:
+        self.client = client
+        self.token_for = token_for
+        self.objects = objects
+        self.operator = token_for("operator-1", "operator")
+        self.number = 0
+
+    def call(self, method: str, path: str, who: dict[str, str] | None = None, **options: Any) -> TestResponse:
+        headers = {**(self.operator if who is None else who), **options.pop("headers", {})}
+        return self.client.open(f"/mlops/v1{path}", method=method, headers=headers, **options)
+
+    def ok(self, method: str, path: str, who: dict[str, str] | None = None, **options: Any) -> Any:
+        answer = self.call(method, path, who, **options)
+        assert answer.status_code < 300, answer.text
+        return answer.json
+
+    def refused(self, method: str, path: str, who: dict[str, str] | None = None, **options: Any) -> tuple[int, str]:
+        """Status and code of an answer that must be a problem document."""
+        answer = self.call(method, path, who, **options)
+        assert answer.content_type == "application/problem+json", (answer.status_code, answer.text)
+        assert answer.json["detail"]
+        assert answer.json["detail_en"]
+        return answer.status_code, answer.json["code"]
+
+    # --- what other domains do
+
+    def deliver(self, type: str, subject: str, version: int, data: dict[str, Any]) -> None:
+        """Deliver an event, as the worker would."""
+        event = Event(uuid7(), type, subject, version, clock.now(), data)
+        with unit_of_work("mlops") as session:
+            found = handlers(events.SUBSCRIBER, type)
+            assert found, f"nobody hears {type}"
+            for handler in found:
+                handler(session, event)
+
+    def task(self, *photos: bytes, kind: str = "hanging") -> dict[str, Any]:
+        """A task whose photos lie in the object store, as helper announces it."""
+        self.number += 1
+        task_id, shown = f"task-{self.number}", []
+        for number, data in enumerate(photos):
+            key = f"tasks/{task_id}/photo-{number}"
+            judging.store().put(key, data, sealed=True)
+            sha256 = hashlib.sha256(data).hexdigest()
+            shown.append(
+                {"photo_id": f"photo-{number}", "object_key": key, "sha256": sha256, "width": 200, "height": 200}
+            )
+        return {
+            "task_id": task_id, "branch_id": "gangnam", "helper_id": "helper-1", "kind": kind,
+            "submitted_at": clock.now().isoformat(), "photos": shown,
+        }  # fmt: skip
+
+    def submit(self, task: dict[str, Any]) -> dict[str, Any]:
+        """Deliver TaskSubmitted. Returns what TaskJudged said of the task."""
+        self.deliver("helper.TaskSubmitted", task["task_id"], 1, task)
+        said = [e["data"] for e in self.published("mlops.TaskJudged") if e["subject"] == task["task_id"]]
+        assert len(said) == 1
+        return dict(said[0])
+
+    def decide(self, task_id: str, corrected: bool = False, label: str = "done", version: int = 1, **more: Any) -> None:
+        data = {
+            "task_id": task_id, "branch_id": "gangnam", "helper_id": "helper-1", "kind": "hanging",
+            "outcome": "corrected" if corrected else "confirmed", "corrected": corrected, "label": label,
+            "photo_labels": [{"photo_id": "photo-0", "label": label}], "judged_verdict": "done", "model_version": None,
+            "confirmed_by": "manager-1", "confirmed_at": clock.now().isoformat(), **more,
+        }  # fmt: skip
+        self.deliver("branch.TaskConfirmed", task_id, version, data)
+
+    # --- what the worker does
+
+    def deploy(self, version: str, model: str = "laundry") -> dict[str, Any]:
+        """Register, ask for, and carry out."""
+        self.ok("POST", f"/models/{model}/versions", json={"version": version})
+        asked = self.ok("POST", f"/models/{model}/deployments", json={"version": version})
+        rollout.carry_out()
+        return dict(self.ok("GET", f"/deployments/{asked['deployment_id']}"))
+
+    def dataset(self, folder: Path, name: str = "first") -> dict[str, Any]:
+        """Import a folder and register it."""
+        dataset_store.put(judging.store(), "laundry", name, dataset.read(folder))
+        return dict(self.ok("POST", "/models/laundry/datasets", json={"name": name}))
+
+    # --- what came of it
+
+    @staticmethod
+    def published(type: str) -> list[dict[str, Any]]:
+        with unit_of_work("mlops") as session:
+            query = select(OutboxEvent.envelope).where(OutboxEvent.type == type).order_by(OutboxEvent.position)
+            return list(session.scalars(query))
+
+    @staticmethod
+    def audited() -> list[tuple[str, str]]:
+        with unit_of_work("mlops") as session:
+            return [
+                (row.actor, row.action) for row in session.scalars(select(AuditRecord).order_by(AuditRecord.position))
+            ]
+
+    @staticmethod
+    def rows(query: str, **values: Any) -> list[Any]:
+        with database("mlops").connect() as connection:
+            return list(connection.execute(text(query), values).all())
+
+
+@pytest.fixture
+def world(
+    application: Flask,
+    empty_database: Callable[..., None],
+    token_for: Callable[..., dict[str, str]],
+    objects: Path,
+    models_dir: Path,
+) -> Iterator[World]:
+    """An empty platform: no version registered, nothing live."""
+    empty_database("mlops")
+    (models_dir / "laundry" / "live.json").unlink(missing_ok=True)
+    for cached in (settings, judge, supervision.runner):
+        cached.cache_clear()
+    yield World(application.test_client(), token_for, objects)
+    for cached in (settings, judge, supervision.runner):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def laundry(data_dir: Path) -> Path:
+    """Real photos of garments."""
+    folder = data_dir / "laundry"
+    if not (folder / "labels.csv").is_file():
+        pytest.skip("SMARTFIT_DATA has no laundry/labels.csv")
+    return folder
