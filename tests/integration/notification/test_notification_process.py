@@ -18,6 +18,8 @@ from platform_api.core.database import unit_of_work
 from platform_api.core.events import publish
 from platform_api.core.events.bus.local import LocalBus
 from platform_api.core.events.worker import Worker
+from platform_api.core.settings import load
+from platform_api.notification.settings import SenderSettings
 
 World = Any
 ROOT = Path(__file__).resolve().parents[3]
@@ -32,15 +34,15 @@ class Process:
         self.popen = subprocess.Popen(command, cwd=ROOT, env=world.sender_environment(self.port))
 
     def ready(self) -> "Process":
-        for _ in range(300):
-            assert self.popen.poll() is None, "the sender did not start"
-            try:
-                if requests.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2).status_code == 200:
-                    return self
-            except requests.ConnectionError:
-                pass
-            time.sleep(0.05)
-        raise AssertionError("not ready")
+        until(self._answers)
+        return self
+
+    def _answers(self) -> bool:
+        assert self.popen.poll() is None, "the sender did not start"
+        try:
+            return requests.get(f"http://127.0.0.1:{self.port}/readyz", timeout=5).status_code == 200
+        except requests.RequestException:
+            return False
 
     def kill(self) -> None:
         self.popen.kill()
@@ -61,7 +63,7 @@ def start(staffed: World) -> Iterator[Callable[[], Process]]:
             process.kill()
 
 
-def until(check: Callable[[], bool], seconds: float = 30.0) -> None:
+def until(check: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait for what must come."""
     end = time.monotonic() + seconds
     while not check():
@@ -111,13 +113,14 @@ def test_a_sender_killed_in_the_middle_loses_nothing(staffed: World, start: Call
     until(lambda: {row.state for row in staffed.rows("SELECT state FROM delivery WHERE channel = 'push'")} == {"sent"})
     staffed.fcm.faults()
     process.popen.send_signal(signal.SIGTERM)
-    assert process.popen.wait(30) == 0
+    assert process.popen.wait(60) == 0
     counts = Counter(message["data"]["fault_id"] for message in staffed.pushed(phone))
     assert set(counts) == {event.data["fault_id"] for event in events}
     # What a killed thread had just handed over is sent again: no more than one for each thread and kill, and under the
     # same tag, by which the phone shows one.
     again = {fault_id for fault_id, count in counts.items() if count > 1}
-    assert len(again) <= 2 * 4
+    settings = load(SenderSettings)
+    assert len(again) <= 2 * (settings.sender_alert_threads + settings.sender_threads)
     for fault_id in again:
         tags = {
             message["android"]["notification"]["tag"]
@@ -137,7 +140,7 @@ def test_a_stopped_sender_finishes_what_it_has_in_hand(staffed: World, start: Ca
     free = "SELECT 1 FROM delivery WHERE state = 'queued' FOR UPDATE SKIP LOCKED"
     until(lambda: staffed.rows(free) == [])
     process.popen.send_signal(signal.SIGTERM)
-    assert process.popen.wait(30) == 0
+    assert process.popen.wait(60) == 0
     assert len(staffed.pushed(phone)) == 2
     assert staffed.states("manager-1") == [("sent", None)] * 2
 
