@@ -24,7 +24,8 @@ BRANCH = {
     "name": "로컬 지점 (local)",
     "timezone": "Asia/Seoul",
     "hours": dict.fromkeys(("mon", "tue", "wed", "thu", "fri", "sat", "sun"), ALL_DAY),
-    "capacity": 500,
+    # No limit: demonstrations send hundreds in and nobody out.
+    "capacity": None,
 }
 GATE = {
     "liveness": "off",
