@@ -113,9 +113,20 @@ class Load:
 
 
 def phase(
-    plant: Plant, watcher: Watcher, well: list[Made], loss: float, faults: int, seconds: float, rng: random.Random
+    plant: Plant,
+    watcher: Watcher,
+    well: list[Made],
+    others: list[Made],
+    loss: float,
+    faults: int,
+    seconds: float,
+    rng: random.Random,
 ) -> tuple[list[dict[str, Any]], int]:
-    """Break items of `well` (which are taken out of it). Returns what became of each, and the alerts for nothing."""
+    """Break items of `well` (which are taken out of it; `others` are left alone as well).
+
+    Returns:
+        (what became of each, number of alerts for nothing).
+    """
     plant.lose(loss)
     begun = time.time()
     times = sorted(rng.uniform(0, seconds) for _ in range(faults))
@@ -127,7 +138,7 @@ def phase(
         at = plant.damage(kind, item.equipment_id).timestamp()
         broken.append({"equipment_id": item.equipment_id, "kind": kind, "loss": loss, "at": at})
     time.sleep(SETTLE_S)
-    healthy = {item.equipment_id for item in well}
+    healthy = {item.equipment_id for item in [*well, *others]}
     false_alerts = sum(1 for alert in watcher.alerts if alert.equipment_id in healthy and alert.at >= begun)
     for fault in broken:
         alert = watcher.first(fault["equipment_id"], fault["at"])
@@ -135,24 +146,18 @@ def phase(
     return broken, false_alerts
 
 
-def heartbeats_lost(plant: Plant, watcher: Watcher, items: list[Made]) -> list[float]:
-    """Seconds from the moment a line was overdue (interval and grace after the last) to the alert."""
-    last: dict[str, float] = {}
+def heartbeats_lost(plant: Plant, watcher: Watcher, items: list[Made]) -> list[float | None]:
+    """Seconds from the moment a line was overdue (interval and grace after the last) to the alert; None: no alert."""
+    begun = plant.damage("no_heartbeat", *(item.equipment_id for item in items)).timestamp()
+    deadline = time.monotonic() + HEARTBEAT_S + GRACE_S + 15
+    while time.monotonic() < deadline and not all(watcher.first(item.equipment_id, begun) for item in items):
+        time.sleep(0.2)
+    late: list[float | None] = []
     for item in items:
+        alert = watcher.first(item.equipment_id, begun)
         with database.unit_of_work("monitoring") as session:
-            state = session.get_one(EquipmentState, item.equipment_id)
-            assert state.heartbeat_due_at is not None
-            last[item.equipment_id] = state.heartbeat_due_at.timestamp()
-    plant.damage("no_heartbeat", *last)
-    wait_for(lambda: all(watcher.first(item, 0.0) for item in last), HEARTBEAT_S + GRACE_S + 15)
-    late = []
-    for item in last:
-        with database.unit_of_work("monitoring") as session:
-            due = session.get_one(EquipmentState, item).heartbeat_due_at
-            alert = watcher.first(item, 0.0)
-            assert due is not None
-            assert alert is not None
-            late.append(alert.at - due.timestamp())
+            due = session.get_one(EquipmentState, item.equipment_id).heartbeat_due_at
+        late.append(round(alert.at - due.timestamp(), 2) if alert and due else None)
     return late
 
 
@@ -186,7 +191,7 @@ def run(devices: int, workers: int, seed: int, folder: Path) -> dict[str, Any]:
         warm_up = len(watcher.alerts)
         faults, false_alerts = [], {}
         for loss, number, seconds in PHASES:
-            found, wrong = phase(plant, watcher, well, loss, number, seconds, rng)
+            found, wrong = phase(plant, watcher, well, lost, loss, number, seconds, rng)
             faults += found
             false_alerts[str(loss)] = wrong
         plant.lose(0.0)
@@ -209,7 +214,7 @@ def run(devices: int, workers: int, seed: int, folder: Path) -> dict[str, Any]:
 
 def report(
     devices: int, workers: int, faults: list[dict[str, Any]], false_alerts: dict[str, int], warm_up: int,
-    late: list[float], cores: dict[str, float], metrics: list[dict[str, float]], counts: dict[str, int], rng: random.Random,
+    late: list[float | None], cores: dict[str, float], metrics: list[dict[str, float]], counts: dict[str, int], rng: random.Random,
 ) -> dict[str, Any]:  # fmt: skip
     """The figures."""
     seconds = [fault["push_seconds"] for fault in faults if fault["push_seconds"] is not None]
@@ -251,7 +256,7 @@ def report(
         "median_s_by_kind": by_kind,
         "limit_p50_s": round(limit_p50, 2),
         "limit_p95_s": round(limit_p95, 2),
-        "no_heartbeat_late_s": [round(value, 2) for value in sorted(late)],
+        "no_heartbeat_late_s": late,
         "echoes": dict(outcomes),
         "heartbeat_lines": counts.get("heartbeat_accepted", 0),
         "workers": workers,
