@@ -5,6 +5,7 @@ needs no PyTorch. `export` is called when a version is packed; the bytes lie in 
 """
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import io
@@ -66,6 +67,7 @@ def weights_path() -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / "models" / "efficientnet-lite0-57934424.pth"
 
 
+@functools.cache
 def export() -> bytes:
     """The network as ONNX: `photo` float32[1, 3, 224, 224] -> `features` float32[1, 1280].
 

@@ -189,3 +189,10 @@ def test_versions_come_in_pages(world: Any, versions: list[str]) -> None:
     assert [first["items"][0]["version"], second["items"][0]["version"]] == versions[::-1]
     assert second["next_cursor"] is None
     assert world.refused("GET", "/models/laundry/versions?limit=0")[0] == 422
+
+
+@pytest.mark.parametrize(
+    "path", ["/deployments/%00", "/trainings/a%00b", "/judgements/%00", "/datasets/%00", "/models/%00"]
+)
+def test_a_path_that_no_database_takes_finds_nothing(world: Any, path: str) -> None:
+    assert world.refused("GET", path)[0] == 404
