@@ -71,6 +71,7 @@ def list_versions(query: dict[str, Any], model: str) -> dict[str, Any]:
 @transaction("mlops", idempotent=True)
 @blp.arguments(schemas.NewVersion)
 @blp.response(201, schemas.VersionSchema)
+@blp.alt_response(200, schema=schemas.VersionSchema, description="It is there already.")
 def register_version(wanted: dict[str, str], model: str) -> Any:
     """Take a version from the model store into the catalogue; 200 where it is there already."""
     found, created = catalogue.register(current_session(), model, wanted["version"], principal().id)

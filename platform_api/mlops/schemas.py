@@ -21,7 +21,7 @@ class ModelSchema(Schema):
     updated_at = fields.AwareDateTime()
 
 
-ModelPage = page_of(ModelSchema, "MlopsModelPage")
+ModelPage = page_of(ModelSchema, "ModelPage")
 
 
 class NewVersion(Strict):
