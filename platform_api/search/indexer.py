@@ -144,7 +144,9 @@ class Indexer:
             log.exception("rebuild_failed")
         self._changed = None
         with unit_of_work(DOMAIN) as session:
-            row = session.get_one(Rebuild, rebuild_id)
+            row = session.get(Rebuild, rebuild_id)
+            if row is None:
+                return
             if self.stopping.is_set() and reason:
                 row.state, row.started_at = "waiting", None  # the next indexer takes it up
                 return
