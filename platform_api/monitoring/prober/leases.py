@@ -46,9 +46,10 @@ class Leases:
     def tick(self) -> None:
         """Say that we are here, and take or give shards. Raises when the database is away; `held` then stays as it was."""
         try:
-            if self._fairy is None:
-                self._connect()
-            self._balance()
+            pid = self._pid if self._fairy is not None else self._connect()
+            self._balance(pid)
+            # Only now: while locks are being taken one by one, no part of them may pass for the whole.
+            self._pid = pid
         except BaseException:
             self.drop_session()
             raise
@@ -65,17 +66,20 @@ class Leases:
             # Not back into the pool: closing it is what gives the locks up.
             fairy.invalidate()
 
-    def confirmed(self, session: Session) -> frozenset[int]:
-        """The shards that are ours by the database's word, read in the transaction that is about to record something."""
+    def confirmed(self, session: Session) -> frozenset[int] | None:
+        """The shards that are ours by the database's word, read in the transaction that is about to record something.
+
+        None where that cannot be said: the session that holds them is gone, or is just being made anew.
+        """
         if not self._pid:
-            return frozenset()
+            return None
         query = text(
             "SELECT objid::int FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted"
             " AND classid::bigint = :shard AND pid = :pid"
         )
         return frozenset(session.scalars(query, {"shard": SHARD, "pid": self._pid}))
 
-    def _connect(self) -> None:
+    def _connect(self) -> int:
         self._fairy = database("monitoring").raw_connection()
         driver = self._fairy.driver_connection
         driver.rollback()
@@ -84,15 +88,15 @@ class Leases:
             cursor.execute("SET idle_session_timeout = %s", (int(self.lease_s * 1000),))
             cursor.execute("SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3")
             cursor.execute("SELECT pg_backend_pid(), pg_try_advisory_lock_shared(%s, 0)", (MEMBER,))
-            self._pid = cursor.fetchone()[0]
+            return int(cursor.fetchone()[0])
 
-    def _balance(self) -> None:
+    def _balance(self, pid: int) -> None:
         with self._fairy.driver_connection.cursor() as cursor:
             cursor.execute(_HELD, (MEMBER, SHARD))
             rows = cursor.fetchall()
-            self.members = len({pid for kind, _, pid, _ in rows if kind == MEMBER}) or 1
-            holders = {shard: pid for kind, shard, pid, _ in rows if kind == SHARD}
-            mine = {shard for shard, pid in holders.items() if pid == self._pid}
+            self.members = len({holder for kind, _, holder, _ in rows if kind == MEMBER}) or 1
+            holders = {shard: holder for kind, shard, holder, _ in rows if kind == SHARD}
+            mine = {shard for shard, holder in holders.items() if holder == pid}
             fair = -(-SHARDS // self.members)
             for shard in sorted(mine, key=lambda _: random.random())[fair:]:  # noqa: S311 - no secret
                 cursor.execute("SELECT pg_advisory_unlock(%s, %s)", (SHARD, shard))

@@ -42,6 +42,7 @@ class Recorder:
         self.leases, self.probation = leases, probation
         self.waiting: list[tuple[str, Observation]] = []
         self.readings: dict[str, Device] = {}
+        self._unsure: set[int] = set()
         self._wake = Event()
         self._stopping = False
 
@@ -54,6 +55,11 @@ class Recorder:
         """Have the last echo of these devices written down."""
         self.readings.update((device.equipment_id, device) for device in devices)
         self._wake.set()
+
+    def take_unsure(self) -> frozenset[int]:
+        """Shards of items of which something was found and not written: what is remembered of them must be read anew."""
+        unsure, self._unsure = frozenset(self._unsure), set()
+        return unsure
 
     def stop(self) -> None:
         """Let `run` end when nothing waits, or the database is away."""
@@ -81,7 +87,6 @@ class Recorder:
     def _write(self) -> None:
         batch = self.waiting[:BATCH]
         if batch:
-            # A lease that was lost a moment ago (database restarted) is had again at the next tick.
             ours = self._record(batch)
             if ours is None:
                 gevent.sleep(0.2)
@@ -91,11 +96,12 @@ class Recorder:
             self._write_readings()
 
     def _record(self, batch: list[tuple[str, Observation]]) -> int | None:
-        """Returns how many were written; None where this worker has no session of its own just now."""
+        """Returns how many were written; None where it cannot be said just now whose they are."""
         try:
             with unit_of_work("monitoring") as session:
                 held = self.leases.confirmed(session)
-                if not held and self.leases.held:
+                if held is None or (self.leases.held and not held):
+                    # Lost with their session a moment ago (database restarted): had again, or not, at the next tick.
                     return None
                 ours = [(who, what) for who, what in batch if shard_of(who) in held]
                 recording.observe(session, ours, clock.now(), self.probation)
@@ -106,7 +112,9 @@ class Recorder:
         for _, what in ours:
             RECORDED.labels(type(what).__name__, "recorded").inc()
         if len(batch) > len(ours):
-            RECORDED.labels("any", "not_ours").inc(len(batch) - len(ours))
+            RECORDED.labels("any", "not_recorded").inc(len(batch) - len(ours))
+            written = {who for who, _ in ours}
+            self._unsure |= {shard_of(who) for who, _ in batch if who not in written}
         return len(ours)
 
     def _one_by_one(self, batch: list[tuple[str, Observation]]) -> list[tuple[str, Observation]]:

@@ -30,7 +30,7 @@ _COLUMNS = (
 
 @dataclass(eq=False)
 class Device:
-    """An item that is asked. `judged_from`: it is not held silent before then."""
+    """An item that is asked. `judged_from`: it is not held silent before then. `unclear`: the last probe said nothing."""
 
     equipment_id: str
     shard: int
@@ -43,6 +43,7 @@ class Device:
     rtt_ms: float | None = None
     unwritten: bool = False
     asking: bool = False
+    unclear: bool = False
 
 
 class Roster:

@@ -80,7 +80,7 @@ class Worker:
         self.greenlets: list[Any] = []
         self.ticked = 0.0
         self._loaded: frozenset[int] = frozenset()
-        self._looked_at: Any = None
+        self._looked_at = clock.now()
         self._read_at = self._forgot_at = time.monotonic()
 
     def start(self) -> None:
@@ -124,26 +124,31 @@ class Worker:
 
     def _load(self) -> None:
         held, now = self.leases.held, clock.now()
-        changes: list[tuple[list[Device], list[Device]]] = []
+        self._loaded = (self._loaded & held) - self.recorder.take_unsure()
+        self._forget(self.roster.drop(self._loaded))
         with unit_of_work("monitoring") as session:
-            if self._loaded & held:
-                changes.append(self.roster.load(session, self._loaded & held, self._looked_at - OVERLAP))
+            if self._loaded:
+                self._take_in(*self.roster.load(session, self._loaded, self._looked_at - OVERLAP))
             new = sorted(held - self._loaded)
             for start in range(0, len(new), _SHARDS_AT_ONCE):
-                changes.append(self.roster.load(session, new[start : start + _SHARDS_AT_ONCE], None))
-        gone = self.roster.drop(held)
-        for added, removed in changes:
-            gone += removed
-            for device in added:
-                self._plan(device)
-        for device in gone:
+                shards = new[start : start + _SHARDS_AT_ONCE]
+                self._take_in(*self.roster.load(session, shards, None))
+                self._loaded |= set(shards)
+        self._looked_at = now
+        DEVICES.set(len(self.roster.devices))
+        SHARDS_HELD.set(len(held))
+
+    def _take_in(self, added: list[Device], removed: list[Device]) -> None:
+        self._forget(removed)
+        for device in added:
+            self._plan(device)
+
+    def _forget(self, devices: list[Device]) -> None:
+        for device in devices:
             self.routine.schedule.remove(device)
             self.urgent.schedule.remove(device)
             if not device.asking:
                 device.target.close()
-        self._loaded, self._looked_at = held, now
-        DEVICES.set(len(self.roster.devices))
-        SHARDS_HELD.set(len(held))
 
     def _sweep(self) -> None:
         now, monotonic = clock.now(), time.monotonic()
@@ -183,7 +188,10 @@ class Worker:
         now = clock.now()
         if (echo.error or "").startswith("timeout") and self.lag.since(begun) > _TOO_LATE * timeout:
             ECHOES.labels("inconclusive").inc()
+            # Asked again at once, but only once: if we are late because there is too much to do, this makes more of it.
+            device.unclear = not device.unclear
             return
+        device.unclear = False
         ECHOES.labels(echo.error or "good").inc()
         if echo.error is None:
             first = device.answered_at is None
@@ -204,7 +212,7 @@ class Worker:
     def _plan(self, device: Device, begun: float | None = None) -> None:
         now = time.monotonic()
         due = now + until_slot(time.time(), device.phase, self.rules.interval)
-        if not device.tracker.quick:
+        if not (device.tracker.quick or device.unclear):
             self.routine.schedule.add(device, due)
             return
         soon = (begun if begun is not None else now) + device.tracker.spacing
