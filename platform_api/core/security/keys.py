@@ -55,7 +55,7 @@ class KeySet:
         """kid and key that sign now: the newest that everybody has had time to fetch, the only one at once."""
         keys = self._load()
         known = [kid for kid in keys if time.time() - self._made.get(kid, 0.0) >= self.PUBLISHED_AHEAD]
-        kid = max(known or keys)
+        kid = max(known) if known else min(keys)
         return kid, keys[kid]
 
     def public_key(self, kid: str) -> Ed25519PublicKey:
