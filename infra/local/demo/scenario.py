@@ -1,5 +1,6 @@
 """What happens at the gate: members and strangers show their faces, and each rule is tried once on purpose."""
 
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -126,7 +127,8 @@ class Rules:
 
     def lockout(self, gate: Gate, strangers: list[Path]) -> None:
         """Five misses in a minute close the gate to faces for a while, not to QR."""
-        for path in strangers[:_MISSES]:
+        # Where there are few strangers they try again.
+        for path in itertools.islice(itertools.cycle(strangers), _MISSES):
             self._try("잠금 전 미등록 방문자 (stranger before lockout)", "no_match", gate.show_face, path.read_bytes())
         member = self.known[-1]
         self._face(gate, member, f"{_MISSES}회 실패 후 회원 (member after {_MISSES} misses)", "lockout")
