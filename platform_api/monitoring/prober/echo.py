@@ -6,6 +6,7 @@ retries. The connection is kept between probes. The whole probe has one deadline
 
 import contextlib
 import http.client
+import ipaddress
 import json
 import secrets
 import socket
@@ -55,14 +56,13 @@ class _Connection(http.client.HTTPSConnection):
         Raises:
             BadAddress: none of the host's addresses is allowed.
         """
-        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        addresses = [(family, to) for family, _, _, _, to in found if allowed(str(to[0]), self._networks)]
+        addresses = [address for address in _addresses(self.host) if allowed(address, self._networks)]
         if not addresses:
             raise BadAddress("address_not_allowed", self.host)
-        family, address = addresses[0]
+        family = socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.connect(address)
+        self.sock.connect((addresses[0], self.port))
 
     def secure(self) -> None:
         """TLS, with the certificate checked."""
@@ -157,6 +157,14 @@ class Target:
         if answer.will_close or not answer.isclosed():
             self.close()
         return None
+
+
+def _addresses(host: str) -> list[str]:
+    """Addresses of a host; what is one already is not looked up: gevent does that in a few threads, one after the other."""
+    with contextlib.suppress(ValueError):
+        return [str(ipaddress.ip_address(host))]
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [str(to[0]) for _, _, _, _, to in found]
 
 
 def _reason(failure: Exception) -> str:
