@@ -61,7 +61,7 @@ class Wanted:
     "--filler",
     "filler_kind",
     type=click.Choice(filler.KINDS),
-    default="uniform",
+    default="population",
     show_default=True,
     help="갤러리를 채울 벡터 (vectors of nobody: evenly spread, or as close together as people's)",
 )

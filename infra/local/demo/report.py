@@ -44,7 +44,7 @@ class Report:
     """All that was seen in one run."""
 
     gallery: int
-    filler: str = "uniform"
+    filler: str = "population"
     threshold: float | None = None
     probes: list[Probe] = field(default_factory=list)
     model_ms: list[float] = field(default_factory=list)
