@@ -3,14 +3,16 @@
 A single miss says little: at 5 % loss, a thousand items miss five echoes a second. So a miss only makes an item suspect
 and starts quick re-probes; `misses` in a row make it silent. How many are needed follows from the loss the item is known
 to have: the chance that a healthy one misses n in a row is loss^n, and n is chosen so that this stays under
-FALSE_ALARM. Items on a bad line are asked more often within the same time, so the verdict comes no later.
+FALSE_ALARM. Items on a bad line are asked more often within the same time, so the verdict comes no later. An item's own
+loss takes minutes to learn; what all items of a worker lose together (`Background`: its own line is bad) is known in
+seconds, and counts for each.
 
 The way back has hysteresis as well: `hits` answers in a row, and twice as many for each time that the item came and went
 within `flap_window`, so that a loose plug is one alert and not sixty.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from platform_api.monitoring.states import Answering, Cleared, Silent, Suspected
@@ -21,7 +23,8 @@ MORE_MISSES = 2
 """At most so many misses more than usual are waited for."""
 MOST_FLAPS = 5
 _MEMORY = 0.02
-"""Weight of one echo in the estimate of loss: it looks back over about fifty."""
+"""Weight of one echo in the estimate of an item's loss: it looks back over about fifty."""
+_BACKGROUND_MEMORY = 0.001
 
 Verdict = Suspected | Cleared | Silent | Answering
 
@@ -48,10 +51,24 @@ class Rules:
 
 
 @dataclass
+class Background:
+    """Share of echoes that well items lose, all together."""
+
+    loss: float = 0.0
+
+    def note(self, missed: int) -> None:
+        """An item answered, after so many misses."""
+        for _ in range(missed):
+            self.loss += _BACKGROUND_MEMORY * (1.0 - self.loss)
+        self.loss *= 1.0 - _BACKGROUND_MEMORY
+
+
+@dataclass
 class Tracker:
     """What the prober remembers of an item's echoes. `loss`: share of echoes missed while it was well."""
 
     rules: Rules
+    background: Background = field(default_factory=Background)
     silent: bool = False
     misses: int = 0
     hits: int = 0
@@ -64,9 +81,10 @@ class Tracker:
     def needed(self) -> int:
         """Misses in a row that make this item silent."""
         usual = self.rules.misses
-        if self.loss <= 0.0:
+        loss = max(self.loss, self.background.loss)
+        if loss <= 0.0:
             return usual
-        wanted = math.ceil(math.log(FALSE_ALARM) / math.log(min(self.loss, 0.5)))
+        wanted = math.ceil(math.log(FALSE_ALARM) / math.log(min(loss, 0.5)))
         return max(usual, min(wanted, usual + MORE_MISSES))
 
     @property
@@ -98,6 +116,7 @@ class Tracker:
         for _ in range(self.misses):
             self.loss += _MEMORY * (1.0 - self.loss)
         self.loss *= 1.0 - _MEMORY
+        self.background.note(self.misses)
         suspected, self.misses, self.missing_since = self.misses > 0, 0, None
         return Cleared() if suspected else None
 

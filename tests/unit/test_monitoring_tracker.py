@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from platform_api.monitoring.prober.lag import Lag
 from platform_api.monitoring.prober.schedule import Schedule, phase_of, until_slot
 from platform_api.monitoring.states import Answering, Cleared, Silent, Suspected
-from platform_api.monitoring.tracker import FALSE_ALARM, Rules, Tracker
+from platform_api.monitoring.tracker import FALSE_ALARM, Background, Rules, Tracker
 
 T = datetime(2026, 1, 1, tzinfo=UTC)
 S = timedelta(seconds=1)
@@ -78,6 +78,20 @@ def test_loss_is_learnt_from_blips_and_not_from_outages() -> None:
     for _ in range(1000):
         tracker.miss(T)
     assert tracker.loss == before
+
+
+def test_what_all_lose_together_is_known_in_seconds_and_counts_for_each() -> None:
+    rng, background = random.Random(2), Background()
+    trackers = [Tracker(Rules(misses=8), background) for _ in range(1000)]
+    for tracker in trackers * 5:
+        tracker.miss(T) if rng.random() < 0.05 else tracker.hit(T)
+    assert 0.03 < background.loss < 0.07
+    assert Tracker(Rules(), background).needed >= 5
+    before = background.loss
+    for tracker in trackers:
+        for _ in range(20):
+            tracker.miss(T)
+    assert background.loss == before
 
 
 def test_false_alarms_stay_under_the_promise_at_five_percent() -> None:

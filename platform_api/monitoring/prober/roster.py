@@ -13,7 +13,7 @@ from platform_api.monitoring.models import Equipment, EquipmentState
 from platform_api.monitoring.prober.echo import Target
 from platform_api.monitoring.prober.schedule import phase_of
 from platform_api.monitoring.settings import Network
-from platform_api.monitoring.tracker import Rules, Tracker
+from platform_api.monitoring.tracker import Background, Rules, Tracker
 
 OVERLAP = timedelta(seconds=35)
 """Changes are looked for so far back: a transaction may commit this long after the time that it wrote down (the
@@ -53,6 +53,7 @@ class Roster:
         self, rules: Rules, networks: Sequence[Network], context: ssl.SSLContext, commissioning: timedelta
     ) -> None:
         self.rules, self.networks, self.context, self.commissioning = rules, networks, context, commissioning
+        self.background = Background()
         self.devices: dict[str, Device] = {}
 
     def load(
@@ -97,7 +98,9 @@ class Roster:
 
     def _add(self, row: Any) -> Device:
         silent = "no_echo" in row.causes
-        tracker = Tracker(self.rules, silent=silent, loss=row.loss, flaps=row.flaps, recovered_at=row.recovered_at)
+        tracker = Tracker(
+            self.rules, self.background, silent=silent, loss=row.loss, flaps=row.flaps, recovered_at=row.recovered_at
+        )
         if row.suspect_since is not None and not silent:
             # Somebody was looking into it: go on with quick re-probes.
             tracker.misses, tracker.missing_since = 1, row.suspect_since
