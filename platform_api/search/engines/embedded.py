@@ -2,7 +2,8 @@
 
 The folder holds a folder for each generation of the index and the file `current`, which names the one that serves.
 A rebuild writes a new generation and replaces that file (rename is atomic). Readers look at two time stamps before each
-question, so that they see a commit or a swap at once and need no signal. `writer.lock` is held by the writing process.
+question, so that they see a commit or a swap at once and need no signal; a stamp too young to tell two commits apart is
+not trusted (as git does with files that are "racily clean"). `writer.lock` is held by the writing process.
 """
 
 import contextlib
@@ -27,6 +28,9 @@ from platform_api.search.query import Query
 log = structlog.get_logger(__name__)
 
 _HEAP = 64_000_000
+# Kernels stamp files by a clock that ticks every 1 to 10 ms: within a tick two commits look the same.
+_SETTLED_NS = 50_000_000
+_NOTHING = (0, 0)
 
 
 class EmbeddedEngine:
@@ -37,7 +41,7 @@ class EmbeddedEngine:
         self.schema = build_schema()
         self._lock = threading.Lock()
         self._state: tuple[str, int, tantivy.Index, tantivy.Searcher] | None = None
-        self._seen = (0, 0)
+        self._seen = _NOTHING
         if not (folder / "current").exists():
             self._create()
 
@@ -88,7 +92,7 @@ class EmbeddedEngine:
         for _ in range(3):
             try:
                 generation = (self.folder / "current").read_text(encoding="ascii")
-                stamps = self._stamps(generation)
+                looked, stamps = time.time_ns(), self._stamps(generation)
                 if self._state is not None and self._state[0] == generation and self._seen == stamps:
                     return self._state[3]  # another thread has looked
                 if self._state is None or self._state[0] != generation:
@@ -102,7 +106,8 @@ class EmbeddedEngine:
                 reason = str(error)
                 time.sleep(0.01)
                 continue
-            self._state, self._seen = (generation, stamps[1], index, searcher), stamps
+            settled = looked - max(stamps) > _SETTLED_NS
+            self._state, self._seen = (generation, stamps[1], index, searcher), stamps if settled else _NOTHING
             return searcher
         raise EngineUnavailable(f"{self.folder}: {reason}")
 
