@@ -19,6 +19,7 @@ CROP_SIZE = 112
 TEMPLATE: Float32 = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]], np.float32
 )
+MIDDLE: Float32 = np.array([56.0, 72.0], np.float32)
 
 
 def similarity_transform(source: Float32, target: Float32) -> Float32:
@@ -38,10 +39,14 @@ def similarity_transform(source: Float32, target: Float32) -> Float32:
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]], np.float32)
 
 
-def align(bgr: Image, landmarks: Float32, size: int = CROP_SIZE) -> Image:
-    """The aligned crop, uint8[size, size, 3] BGR, of a face with landmarks float32[5, 2] (px of `bgr`)."""
-    matrix = similarity_transform(landmarks, TEMPLATE * np.float32(size / CROP_SIZE))
-    return np.asarray(cv2.warpAffine(bgr, matrix, (size, size), flags=cv2.INTER_LINEAR), np.uint8)
+def align(bgr: Image, landmarks: Float32, scale: float = 1.0) -> Image:
+    """The aligned crop, uint8[112, 112, 3] BGR, of a face with landmarks float32[5, 2] (px of `bgr`).
+
+    scale: of the face in the crop, about the template's middle (1: as the network was trained).
+    """
+    target = (TEMPLATE - MIDDLE) * np.float32(scale) + MIDDLE
+    matrix = similarity_transform(landmarks, target)
+    return np.asarray(cv2.warpAffine(bgr, matrix, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR), np.uint8)
 
 
 def crop_around(bgr: Image, box: Float32, size: int, face_width: float) -> tuple[Image, Float32]:

@@ -4,9 +4,8 @@
 
 1. Every photo is embedded without the population's mean; the mean over people of their mean embeddings becomes it.
 2. Impostor distribution: every photo against the template of everybody else who has three photos or more (at most five
-   are used). Where there are enough comparisons, threshold over FMR is their quantile; beyond (from `TAIL` exceedances
-   on) it goes on as an exponential tail fitted by maximum likelihood to those exceedances (peaks over threshold, shape
-   0), raised by the upper 95 % confidence limit of their number, people bootstrapped.
+   are used), each person counting once. Down to an FMR of 1e-3 threshold over FMR is their quantile; beyond, a generalised
+   Pareto tail, raised by the upper 95 % confidence limit of the FMR out there, people bootstrapped.
 3. FPIR at N members follows as 1 - (1 - FMR)^N. By Jensen's inequality that is an upper bound where some strangers
    resemble more people than others do, so a threshold read off it errs on the safe side.
 4. Synthetic templates are given the spread at which a stranger's scores against them exceed what one score in a thousand
@@ -27,20 +26,26 @@ import click
 import numpy as np
 
 from ml_bentos.face import weights as weights_module
-from ml_bentos.face.alignment import Float32
-from ml_bentos.face.evaluation import OpenSet, fnmr_at_fmr, threshold_at_fmr, verification_accuracy
+from ml_bentos.face.distributions import (
+    centre,
+    genuine_scores,
+    impostor_scores,
+    probes_of,
+    tail_of,
+    template,
+    verification,
+)
+from ml_bentos.face.evaluation import OpenSet, threshold_at_fmr
 from ml_bentos.face.model import assemble
 from ml_bentos.face.population import METADATA, Population
 from ml_bentos.face.protocol import Embeddings, draw, embed_folder, search
 from ml_bentos.face.synthetic import filler
-from ml_bentos.face.template import MAX_PHOTOS, make_template
 from ml_bentos.face.thresholds import Thresholds
-from ml_bentos.face.vectors import normalise
 
 # Templates of fewer photos are less like anybody, so thresholds are taken from those of this many or more.
 MIN_PHOTOS = 3
-# Exceedances the exponential tail is fitted to.
-TAIL = 300
+# From here on the tail is a fitted one (some thousand exceedances); FAR_FMR: what a gallery of 300 needs for FPIR 0.3 %.
+TAIL_FMR, FAR_FMR = 1e-3, 1e-5
 # Where synthetic templates are made to agree with real ones: the best of a thousand, which is where the best score of a
 # search lies in a gallery as large as can be checked here. Further out the Gaussian lacks the rare doubles (by 0.003 of
 # score at 1e-4, by 0.02 at 1e-5); matching it there would make the bulk too heavy.
@@ -57,64 +62,22 @@ def population_of(raw: Embeddings) -> Population:
     centred = centre(raw, mean)
     covariance = np.cov(np.concatenate([template(v) for v in centred.values()]).T).astype(np.float32)
     population = Population(mean, covariance, 1.0)
-    real = threshold_at_fmr(np.concatenate(impostor_scores(centred)), SPREAD_FMR)
-    probes = np.stack([v[0] for v in centred.values()])
+    real = threshold_at_fmr(np.concatenate(impostor_scores(centred, population)), SPREAD_FMR)
+    probes = probes_of(np.stack([v[0] for v in centred.values()]), population)
     for spread in np.arange(1.0, 3.01, 0.05):
         if np.mean(probes @ filler(population, 10_000, seed=1, spread=float(spread)).T >= real) >= SPREAD_FMR:
             break
     return replace(population, spread=round(float(spread), 2))
 
 
-def centre(raw: Embeddings, mean: Float32) -> dict[str, Float32]:
-    """Embeddings with the population's mean taken off, as the model gives them."""
-    return {person: normalise(vectors - mean) for person, vectors in raw.items()}
-
-
-def template(vectors: Float32) -> Float32:
-    """The template row float32[1, d] of a person's first photos."""
-    return make_template(list(vectors[:MAX_PHOTOS]))
-
-
-def impostor_scores(embeddings: Embeddings, among: Sequence[str] | None = None, min_photos: int = 1) -> list[Float32]:
-    """For each person, their photos' scores against the templates of everybody else with `min_photos` or more."""
-    people = sorted(embeddings if among is None else among)
-    enrolled = [p for p in people if len(embeddings[p]) >= min_photos]
-    column = {person: i for i, person in enumerate(enrolled)}
-    templates = np.concatenate([template(embeddings[p]) for p in enrolled])
-    out = []
-    for person in people:
-        scores = embeddings[person] @ templates.T
-        out.append((np.delete(scores, column[person], axis=1) if person in column else scores).ravel())
-    return out
-
-
-def genuine_scores(embeddings: Embeddings, among: Sequence[str] | None = None) -> tuple[Float32, Float32]:
-    """Each photo against the template of the person's others: the score, and its lead over the best other person."""
-    people = sorted(embeddings if among is None else among)
-    templates = np.concatenate([template(embeddings[p]) for p in people])
-    score, lead = [], []
-    for i, person in enumerate(people):
-        vectors = embeddings[person]
-        for k in range(len(vectors) if len(vectors) > 1 else 0):
-            own = float(vectors[k] @ template(np.delete(vectors, k, axis=0))[0])
-            score.append(own)
-            lead.append(own - float(np.delete(vectors[k] @ templates.T, i).max()))
-    return np.array(score, np.float32), np.array(lead, np.float32)
-
-
-def thresholds_of(version: str, embeddings: Embeddings, among: Sequence[str] | None = None) -> Thresholds:
+def thresholds_of(
+    version: str, embeddings: Embeddings, population: Population, among: Sequence[str] | None = None
+) -> Thresholds:
     """Thresholds from the impostor and genuine distributions of (some of) the people."""
-    by_person = impostor_scores(embeddings, among, MIN_PHOTOS)
-    ordered = np.sort(np.concatenate(by_person))[::-1].astype(np.float64)
-    top = ordered[:TAIL]
-    scale = float((top - top[-1]).mean())
-    tail_start = np.log10(TAIL / len(ordered) * upper_limit([int(np.sum(s >= top[-1])) for s in by_person]))
-    score = [
-        threshold_at_fmr(ordered, 10**x) if x >= tail_start else float(top[-1] + scale * np.log(10) * (tail_start - x))
-        for x in GRID
-    ]
-    base = Thresholds(version, GRID, tuple(round(s, 4) for s in score), 0.0, 0.0, 0.0, 0.0)
-    genuine, lead = genuine_scores(embeddings, among)
+    tail = tail_of(impostor_scores(embeddings, population, among, MIN_PHOTOS), TAIL_FMR, FAR_FMR)
+    score = np.maximum.accumulate([tail.score(10**x) for x in GRID])
+    base = Thresholds(version, GRID, tuple(round(float(s), 4) for s in score), 0.0, 0.0, 0.0, 0.0)
+    genuine, lead = genuine_scores(embeddings, population, among)
     accepted = lead[(genuine >= base.accept(1000)) & (lead > 0)]
     return replace(
         base,
@@ -129,16 +92,6 @@ def thresholds_of(version: str, embeddings: Embeddings, among: Sequence[str] | N
     )
 
 
-def upper_limit(counts: Sequence[int], level: float = 0.95, draws: int = 1000) -> float:
-    """The upper confidence limit of a sum of counts by person, relative to the sum: people drawn again (bootstrap).
-
-    High impostor scores come from few people who resemble others, so the tail is less certain than its count suggests.
-    """
-    values = np.asarray(counts, np.float64)
-    picks = np.random.default_rng(0).integers(0, len(values), (draws, len(values)))
-    return max(1.0, float(np.quantile(values[picks].sum(1), level) / values.sum()))
-
-
 def measure(embeddings: Embeddings, population: Population, thresholds: Thresholds) -> dict[str, Any]:
     """TPIR and FPIR over random draws, for templates of 3 or more photos (K = 4) and of 1 or more (K = 2)."""
     nobody = filler(population, max(GALLERIES), seed=7)
@@ -148,38 +101,9 @@ def measure(embeddings: Embeddings, population: Population, thresholds: Threshol
             outcomes = []
             for seed in range(DRAWS):
                 drawn = draw(embeddings, min_photos, MEMBERS, STRANGERS, seed)
-                outcomes.append(search(drawn, nobody[: max(0, size - len(drawn.templates))]))
+                outcomes.append(search(drawn, nobody[: max(0, size - len(drawn.templates))], population))
             table[f"k{min_photos}_gallery{size}"] = summary(outcomes, thresholds.accept(size))
     return table
-
-
-def verification(embeddings: Embeddings, pairs: int = 3000) -> dict[str, float]:
-    """One photo against one: TAR (1 - FNMR) at FAR (FMR) 1e-4 and 1e-3 over all pairs, and accuracy over random pairs.
-
-    Accuracy as LFW reports it: ten folds of as many same as different pairs.
-    """
-    people = sorted(embeddings)
-    owner = np.repeat(np.arange(len(people)), [len(embeddings[p]) for p in people])
-    stacked = np.concatenate([embeddings[p] for p in people])
-    genuine, impostor = [], []
-    for i in range(len(stacked) - 1):
-        scores, same = stacked[i + 1 :] @ stacked[i], owner[i + 1 :] == owner[i]
-        genuine.append(scores[same])
-        impostor.append(scores[~same])
-    same_scores, other_scores = np.concatenate(genuine), np.concatenate(impostor)
-    rng = np.random.default_rng(0)
-    accuracy, deviation = verification_accuracy(
-        rng.choice(same_scores, min(pairs, len(same_scores)), replace=False), rng.choice(other_scores, pairs, False)
-    )
-    return {
-        "genuine_pairs": len(same_scores),
-        "impostor_pairs": len(other_scores),
-        "accuracy_10_fold": round(accuracy, 5),
-        "accuracy_deviation": round(deviation, 5),
-        "tar_at_far_1e-3": round(1 - fnmr_at_fmr(same_scores, other_scores, 1e-3), 5),
-        "tar_at_far_1e-4": round(1 - fnmr_at_fmr(same_scores, other_scores, 1e-4), 5),
-        "cosine_at_far_1e-4": round(threshold_at_fmr(other_scores, 1e-4), 4),
-    }
 
 
 def cross_validate(raw: Embeddings, version: str) -> dict[str, Any]:
@@ -190,9 +114,9 @@ def cross_validate(raw: Embeddings, version: str) -> dict[str, Any]:
         train, test = [str(p) for p in order[: len(order) // 2]], [str(p) for p in order[len(order) // 2 :]]
         population = population_of({p: raw[p] for p in train})
         embeddings = centre(raw, population.mean)
-        fitted = thresholds_of(version, embeddings, train)
+        fitted = thresholds_of(version, embeddings, population, train)
         drawn = draw(embeddings, 2, 150, STRANGERS, seed, test)
-        outcomes.append(search(drawn, filler(population, 850, seed=7)))
+        outcomes.append(search(drawn, filler(population, 850, seed=7), population))
         thresholds.append(fitted.accept(1000))
     figures = [(o.tpir(t), o.fpir(t)) for o, t in zip(outcomes, thresholds, strict=True)]
     return {
@@ -241,7 +165,7 @@ def main(folder: Path, version: str, out: Path | None, cache: Path | None) -> No
             np.savez(cache, **raw)  # type: ignore[arg-type]
     population = population_of(raw)
     embeddings = centre(raw, population.mean)
-    thresholds = thresholds_of(version, embeddings)
+    thresholds = thresholds_of(version, embeddings, population)
     document = {
         "version": version,
         "measured_on": {

@@ -32,13 +32,15 @@ _creation = threading.Lock()
 
 @dataclass(frozen=True)
 class View:
-    """How a face is looked at once more for its landmarks: on a square crop of crop_px in which it is face_px wide, as it
-    is or mirrored, taking the mean over all anchors that fire for it (weighted by score) or the best one's."""
+    """How a face is looked at once more: for its landmarks on a square crop of crop_px in which it is face_px wide, as it
+    is or mirrored, taking the mean over all anchors that fire for it (weighted by score) or the best one's; then aligned
+    with the face `scale` times as large as the template has it."""
 
     crop_px: int
     face_px: float
     mirrored: bool
     mean: bool
+    scale: float
 
     @property
     def settings(self) -> tuple[float, float]:

@@ -6,6 +6,7 @@ inner-product search by FAISS; a branch's gallery is small enough that an approx
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import faiss
 import numpy as np
 
 from ml_bentos.face.alignment import Float32
+from ml_bentos.face.population import Population
 from ml_bentos.face.vectors import normalise
 
 ROWS_SEARCHED = 64
@@ -26,15 +28,34 @@ class Candidate:
     score: float
 
 
-def fuse(rows: Iterable[tuple[str, float]]) -> list[Candidate]:
+def fuse(rows: Iterable[tuple[str, float]], factor: float = 1.0) -> list[Candidate]:
     """Members' scores, best first, from (member_id, cosine) of template rows: the best row counts.
 
-    The centre (pgvector) and the edge (FAISS) both score by this, so they agree.
+    The centre (pgvector) and the edge (FAISS) both score by this, so they agree. factor: `probe_factor` of the probe.
     """
     best: dict[str, float] = {}
     for member_id, cosine in rows:
-        best[member_id] = max(best.get(member_id, -1.0), float(cosine))
+        best[member_id] = max(best.get(member_id, -np.inf), float(cosine) * factor)
     return [Candidate(m, s) for m, s in sorted(best.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def probe_factor(model_version: str, probe: Float32) -> float:
+    """The normalisation of a probe float32[d] (L2-normalised) under a model: see `Population.probe_factor`.
+
+    1 for a model whose population has not been measured.
+    """
+    population = _population(model_version)
+    if population is None or len(population.mean) != len(probe):
+        return 1.0
+    return float(population.probe_factor(probe[None])[0])
+
+
+@functools.cache
+def _population(model_version: str) -> Population | None:
+    try:
+        return Population.for_version(model_version)
+    except FileNotFoundError:
+        return None
 
 
 class Gallery:
@@ -76,4 +97,6 @@ class Gallery:
             return []
         query = normalise(np.atleast_2d(probe).mean(0, keepdims=True))
         scores, found = self._index.search(query, min(ROWS_SEARCHED, self._index.ntotal))
-        return fuse((self.member_ids[self._owners[i]], s) for i, s in zip(found[0], scores[0], strict=True) if i >= 0)
+        rows = zip(found[0], scores[0], strict=True)
+        factor = probe_factor(self.model_version, query[0])
+        return fuse(((self.member_ids[self._owners[i]], score) for i, score in rows if i >= 0), factor)

@@ -21,14 +21,14 @@ from ml_bentos.face.population import Population
 from ml_bentos.face.vectors import normalise
 
 # One detection's landmarks are off by 2-3 px of a face 100 px wide, differently at every scale, and the embedding moves
-# with them. Averaged over four views (two of them mirrored, which is the usual flip averaging as well), TPIR at FPIR 0.3 %
-# in a gallery of 10,000 rises from 97.3 to 97.9 % for templates of one photo or more (99.5 to 99.6 % for three or more).
-# At a face width of 70 px the detector's anchors agree best, so there their mean is taken.
+# with them; so it is averaged over four views, two of them mirrored (the usual flip averaging), each with landmarks of its
+# own and a little larger or smaller. At a face width of 70 px the detector's anchors agree best, so there their mean is
+# taken. What that gains is told in tests/benchmarks/gate/derivation.py.
 VIEWS = (
-    View(160, 70.0, mirrored=False, mean=True),
-    View(160, 70.0, mirrored=True, mean=True),
-    View(180, 80.0, mirrored=False, mean=False),
-    View(224, 100.0, mirrored=True, mean=False),
+    View(160, 70.0, mirrored=False, mean=True, scale=0.94),
+    View(160, 70.0, mirrored=True, mean=True, scale=1.06),
+    View(180, 80.0, mirrored=False, mean=False, scale=1.06),
+    View(224, 100.0, mirrored=True, mean=False, scale=0.94),
 )
 
 
@@ -67,7 +67,7 @@ class FaceModel:
 
     def crop(self, bgr: Image, face: Face, view: View = VIEWS[0]) -> Image:
         """The aligned crop uint8[112, 112, 3] BGR by the landmarks found in a view; mirrored if the view is."""
-        crop = align(bgr, self.detector.landmarks(bgr, face, view))
+        crop = align(bgr, self.detector.landmarks(bgr, face, view), view.scale)
         return crop[:, ::-1] if view.mirrored else crop
 
 

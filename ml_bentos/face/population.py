@@ -29,6 +29,20 @@ class Population:
     covariance: NDArray[np.float32]
     spread: float
 
+    def probe_factor(self, probes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What a probe's cosines are multiplied by, so that strangers' scores scatter alike for every face.
+
+        A probe p scores against the templates of others with variance p' C p, C their covariance: some faces resemble
+        everybody a little more. This is the standard deviation's part of Z-normalisation (Auckenthaler et al. 2000), with
+        the whole population for a cohort, in closed form; the mean is nought already. The factor is the ratio of the
+        population's root mean square of that deviation to the probe's, so scores stay on the scale of a cosine.
+
+        probes: float32[n, d], L2-normalised -> float32[n].
+        """
+        variance = np.einsum("ij,jk,ik->i", probes, self.covariance, probes, optimize=True)
+        usual = float(np.sum(self.covariance**2) / np.trace(self.covariance))
+        return np.asarray(np.sqrt(usual / np.maximum(variance, 1e-12)), np.float32)
+
     @classmethod
     def for_version(cls, version: str) -> Population:
         """The population measured under a model version. Raises FileNotFoundError where there is none."""

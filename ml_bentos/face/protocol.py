@@ -16,6 +16,7 @@ from ml_bentos.face.alignment import Float32
 from ml_bentos.face.evaluation import OpenSet
 from ml_bentos.face.images import decode_image
 from ml_bentos.face.model import FaceModel
+from ml_bentos.face.population import Population
 from ml_bentos.face.quality import assess
 from ml_bentos.face.template import MAX_PHOTOS, make_template
 
@@ -84,10 +85,11 @@ def draw(
     return Draw(np.stack(templates), np.stack(probes), np.stack(others))
 
 
-def search(drawn: Draw, filler: Float32) -> OpenSet:
-    """The outcome of all searches in the gallery of the members and `filler` float32[f, d]."""
+def search(drawn: Draw, filler: Float32, population: Population) -> OpenSet:
+    """The outcome of all searches in the gallery of the members and `filler` float32[f, d], scores normalised."""
     outcomes = []
-    for probes in (drawn.probes, drawn.strangers):
+    for faces in (drawn.probes, drawn.strangers):
+        probes = faces * population.probe_factor(faces)[:, None]
         own = probes @ drawn.templates.T
         best, score = own.argmax(1), own.max(1)
         if len(filler):

@@ -5,7 +5,7 @@ import pytest
 
 from ml_bentos.face import weights
 from ml_bentos.face.decision import decide
-from ml_bentos.face.gallery import Candidate, Gallery, fuse
+from ml_bentos.face.gallery import Candidate, Gallery, fuse, probe_factor
 from ml_bentos.face.population import Population
 from ml_bentos.face.synthetic import filler
 from ml_bentos.face.template import alike, make_template
@@ -96,6 +96,24 @@ def test_fusing_rows_gives_what_the_gallery_gives() -> None:
     ours, theirs = fuse(rows), gallery.search(probe)
     assert [c.member_id for c in ours] == [c.member_id for c in theirs]
     np.testing.assert_allclose([c.score for c in ours], [c.score for c in theirs], atol=1e-5)
+
+
+def test_strangers_scores_scatter_alike_for_every_probe() -> None:
+    """Under a measured model a search multiplies the cosines by the probe's factor; the order of members stays."""
+    population = Population.for_version(weights.DEFAULT)
+    templates = filler(population, 3000, seed=1, spread=1.0)
+    gallery = Gallery.build([f"m{i}" for i in range(3000)], list(templates[:, None]), weights.DEFAULT)
+    probes = np.concatenate([filler(population, 200, seed=2, spread=0.2), filler(population, 200, seed=3, spread=2.5)])
+    plain = (probes @ templates.T).std(1)
+    factors = np.array([probe_factor(weights.DEFAULT, p) for p in probes])
+    assert np.std(plain * factors) < 0.5 * np.std(plain)
+    assert 0.9 < factors[:200].mean() / factors[200:].mean() / (plain[200:].mean() / plain[:200].mean()) < 1.1
+    best = gallery.search(probes[0])
+    cosines = templates @ probes[0]
+    assert best[0].member_id == f"m{int(np.argmax(cosines))}"
+    assert best[0].score == pytest.approx(float(cosines.max()) * factors[0], abs=1e-4)
+    again = fuse([(c.member_id, c.score / float(factors[0])) for c in best], probe_factor(weights.DEFAULT, probes[0]))
+    np.testing.assert_allclose([c.score for c in again], [c.score for c in best], atol=1e-4)
 
 
 def test_the_threshold_rises_with_the_gallery_and_falls_with_the_fpir(thresholds: Thresholds) -> None:

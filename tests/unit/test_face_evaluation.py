@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ml_bentos.face import calibration, evaluation
+from ml_bentos.face import calibration, distributions, evaluation
 from ml_bentos.face.evaluation import OpenSet, det_curve, fnmr_at_fmr, interval, threshold_at_fmr
 from ml_bentos.face.protocol import draw, search
 from ml_bentos.face.synthetic import filler
@@ -84,12 +84,12 @@ def population() -> dict[str, np.ndarray]:
 
 def test_calibration_finds_the_mean_and_holds_its_fpir(population: dict[str, np.ndarray]) -> None:
     measured = calibration.population_of(population)
-    embeddings = calibration.centre(population, measured.mean)
+    embeddings = distributions.centre(population, measured.mean)
     assert np.linalg.norm(np.mean([v.mean(0) for v in embeddings.values()], axis=0)) < 0.05
-    thresholds = calibration.thresholds_of("made-up", embeddings)
+    thresholds = calibration.thresholds_of("made-up", embeddings, measured)
     assert list(thresholds.score) == sorted(thresholds.score)
     assert 0 < thresholds.same_person < thresholds.accept(100) < thresholds.duplicate < 1
-    outcomes = [search(draw(embeddings, 2, 100, 250, s), np.empty((0, 64), np.float32)) for s in range(20)]
+    outcomes = [search(draw(embeddings, 2, 100, 250, s), np.empty((0, 64), np.float32), measured) for s in range(20)]
     fpir = np.mean([o.fpir(thresholds.accept(100, 0.02)) for o in outcomes])
     assert 0.004 < fpir < 0.035
     assert np.mean([o.tpir(thresholds.accept(100, 0.02)) for o in outcomes]) > 0.9
@@ -97,7 +97,7 @@ def test_calibration_finds_the_mean_and_holds_its_fpir(population: dict[str, np.
 
 def test_synthetic_templates_are_met_as_often_as_real_ones(population: dict[str, np.ndarray]) -> None:
     measured = calibration.population_of(population)
-    embeddings = calibration.centre(population, measured.mean)
+    embeddings = distributions.centre(population, measured.mean)
     drawn = draw(embeddings, 2, 150, 250, 0)
     real = (drawn.strangers @ drawn.templates.T).max(1)
     nobody = (drawn.strangers @ filler(measured, 150, seed=4).T).max(1)
