@@ -163,7 +163,7 @@ class EdgeNode:
         self.strangers.seal_waiting()
         self.strangers.drop_old()
         if self.sync.online:
-            self.strangers.send()
+            self.strangers.send(self.pipeline.quiet)
 
     def _tidy(self) -> None:
         self.entries.tidy(self.clock.now(), timedelta(days=self.settings.edge_log_keep_days), cache.HORIZON)

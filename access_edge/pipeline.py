@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -25,6 +26,8 @@ from platform_api.core.errors import Problem
 CATCH_UP_S = 1.5
 # A recognition that waits longer than this for its turn is told to come again.
 BUSY_S = 2.0
+# So long after the last recognition nobody is taken to be at the gate.
+QUIET_S = 2.0
 
 
 class Pipeline:
@@ -51,6 +54,11 @@ class Pipeline:
         self._lockouts = lockouts
         self._strangers = strangers
         self._turns = threading.BoundedSemaphore(at_once)
+        self._last_look = -QUIET_S
+
+    def quiet(self) -> bool:
+        """Whether nobody has been looked at for a moment: the time for work that can wait."""
+        return time.monotonic() - self._last_look > QUIET_S
 
     def face(
         self, gate: Gate, frames: Sequence[bytes], challenge_id: str | None = None, inspected: bool = False
@@ -133,11 +141,13 @@ class Pipeline:
                 "Too many people at once; try again.",
                 headers={"Retry-After": "1"},
             )
+        self._last_look = time.monotonic()
         try:
             if challenge_id is not None:
                 return self._active.answer(gate.gate_id, challenge_id, frames, stages)
             return self._recogniser.recognise(frames, gate.liveness, stages)
         finally:
+            self._last_look = time.monotonic()
             self._turns.release()
 
     def _turn_away(self, branch: Branch, gate: Gate, found: Recognition, person: Person, stages: Stages) -> Answer:

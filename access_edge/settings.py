@@ -64,6 +64,9 @@ class EdgeSettings(Settings):
     edge_liveness_spoof: float | None = Field(
         default=None, ge=0, le=1, description="Passive score up to which it is not; the policy's own where unset."
     )
+    edge_realtime: bool = Field(
+        default=False, description="Go before all else on this machine (SCHED_RR), where the system allows it."
+    )
     edge_recognitions_at_once: int = Field(default=2, ge=1, description="Recognitions run side by side; others wait.")
 
     @field_validator("centre_url")

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -32,6 +33,8 @@ MARGIN = 1.0
 _SUFFIX = ".sealed"
 # What waits to be sealed is bounded too: a queue of frames in memory is frames all the same.
 WAITING = 32
+# Nobody waits for these frames, but people wait at the gate: while they do, a frame is handed over only once it is so old.
+LATEST = timedelta(minutes=5)
 
 
 class Strangers:
@@ -94,8 +97,11 @@ class Strangers:
             file.unlink(missing_ok=True)
         return len(old)
 
-    def send(self) -> int:
+    def send(self, quiet: Callable[[], bool]) -> int:
         """Hand over what is kept, oldest first; each is deleted once the centre has it.
+
+        Args:
+            quiet: whether nobody is at the gate, asked before each.
 
         Raises:
             ServiceUnavailable: the centre cannot be reached; what is left stays.
@@ -103,6 +109,9 @@ class Strangers:
         sent = 0
         for file in self._files():
             name = file.name.removesuffix(_SUFFIX)
+            age = self._clock.now().timestamp() - (_expires(file) - self._keep_for.total_seconds())
+            if age < LATEST.total_seconds() and not quiet():
+                break
             try:
                 header, _, jpeg = self._envelope.open(file.read_bytes(), _context(name)).partition(b"\n")
                 told = json.loads(header)

@@ -142,6 +142,7 @@ _SEARCH = (
     Route("search", path="/search/v1/branches", methods=("GET",), public=True),
     Route("search", prefix="/search/v1/branches/", methods=("GET",), public=True),
     Route("search", path="/search/v1/suggestions", methods=("GET",), public=True),
+    Route("search", prefix="/search/v1/reviews/", methods=("GET",), public=True),
     Route("search", prefix="/search/v1/"),
 )
 _DOMAINS = {"auth": _AUTH, "access": _ACCESS, "helper": _HELPER, "branch": _BRANCH, "search": _SEARCH}

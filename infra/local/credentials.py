@@ -66,6 +66,20 @@ class Credentials:
         return self.folder / "gate_api_key"
 
     @property
+    def fcm_api_key(self) -> Path:
+        return self.folder / "fcm_api_key"
+
+    @property
+    def fcm_account(self) -> Path:
+        """Key file of the service account that the push sandbox lets in."""
+        return self.folder / "fcm_account.json"
+
+    @property
+    def smtp_api_key(self) -> Path:
+        """Of the mail sandbox; its mail server takes it for a password."""
+        return self.folder / "smtp_api_key"
+
+    @property
     def operator_password(self) -> Path:
         return self.folder / "operator_password"
 
@@ -96,6 +110,8 @@ def ensure(state: State) -> Credentials:
         held.edge_admin_key,
         held.card_api_key,
         held.gate_api_key,
+        held.fcm_api_key,
+        held.smtp_api_key,
         held.operator_password,
         *(held.client_secret(client) for client in SERVICE_CLIENTS),
     ]

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 from infra.local.certificates import LOCAL_NAMES
 from infra.local.credentials import OPERATOR_EMAIL, Credentials
+from infra.local.postgres import DOMAINS
 from infra.local.state import State
 
-DOMAINS = ("auth", "access", "helper", "branch")
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
 PASSED_ON = ("SMARTFIT_LOG_LEVEL",)
 # Marks a process as one of this installation's, wherever it ends up in the process tree.
@@ -43,7 +43,7 @@ def edge_url(state: State) -> str:
 
 
 def sandbox_url(state: State, name: str) -> str:
-    """Base URL of a sandbox (card, gate)."""
+    """Base URL of a sandbox (card, gate, fcm, smtp-http)."""
     return f"https://127.0.0.1:{state.ports[name]}"
 
 
@@ -71,8 +71,55 @@ def platform(state: State, held: Credentials) -> Environment:
         "SMARTFIT_OPERATOR_EMAIL": OPERATOR_EMAIL,
         "SMARTFIT_OPERATOR_PASSWORD_FILE": str(held.operator_password),
         "SMARTFIT_WORKER_PORT": str(ports["worker"]),
+        "SMARTFIT_SEARCH_INDEX_DIR": str(state.search),
+        # Equipment of a trial runs on this machine, too.
+        "SMARTFIT_ECHO_NETWORKS": "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7",
         # One machine, one address: demos and tests register hundreds from it.
         "SMARTFIT_REGISTRATIONS_PER_HOUR": "0",
+    }
+
+
+def indexer(state: State, held: Credentials) -> Environment:
+    """The writer of the search index."""
+    return {**platform(state, held), "SMARTFIT_SEARCH_INDEXER_PORT": str(state.ports["indexer"])}
+
+
+def sender(state: State, held: Credentials) -> Environment:
+    """The sender of push messages and mail, to the sandboxes of both."""
+    ports, ca = state.ports, str(state.tls / "ca.pem")
+    return {
+        **platform(state, held),
+        "SMARTFIT_SENDER_PORT": str(ports["sender"]),
+        "SMARTFIT_FCM_CREDENTIALS_FILE": str(held.fcm_account),
+        "SMARTFIT_FCM_URL": sandbox_url(state, "fcm"),
+        "SMARTFIT_FCM_CA_FILE": ca,
+        "SMARTFIT_SMTP_HOST": "127.0.0.1",
+        "SMARTFIT_SMTP_PORT": str(ports["smtp"]),
+        "SMARTFIT_SMTP_CA_FILE": ca,
+        "SMARTFIT_SMTP_USERNAME": "smartfit",
+        "SMARTFIT_SMTP_PASSWORD_FILE": str(held.smtp_api_key),
+        "SMARTFIT_SMTP_FROM": "Smart Fitness <no-reply@smartfit.local>",
+    }
+
+
+def heartbeat(state: State, held: Credentials) -> Environment:
+    """The server that equipment sends its heartbeats to."""
+    return {
+        **platform(state, held),
+        "SMARTFIT_HEARTBEAT_HOST": state.choices.listen or "127.0.0.1",
+        "SMARTFIT_HEARTBEAT_PORT": str(state.ports["heartbeat"]),
+        "SMARTFIT_HEARTBEAT_HEALTH_PORT": str(state.ports["heartbeat-health"]),
+        "SMARTFIT_HEARTBEAT_TLS_CERT_FILE": str(state.tls / "heartbeat.pem"),
+        "SMARTFIT_HEARTBEAT_TLS_KEY_FILE": str(state.tls / "heartbeat.key"),
+    }
+
+
+def prober(state: State, held: Credentials) -> Environment:
+    """The prober that asks equipment for echoes."""
+    return {
+        **platform(state, held),
+        "SMARTFIT_PROBER_HEALTH_PORT": str(state.ports["prober"]),
+        "SMARTFIT_ECHO_CA_FILE": str(state.tls / "ca.pem"),
     }
 
 
@@ -82,6 +129,8 @@ def edge(state: State, held: Credentials, edge_id: str) -> Environment:
     return {
         "SMARTFIT_ENVIRONMENT": "local",
         "SMARTFIT_EDGE_ID": edge_id,
+        # A gate node has a machine of its own; here it shares one with the whole platform.
+        "SMARTFIT_EDGE_REALTIME": "true",
         "SMARTFIT_EDGE_STATE_DIR": str(state.edge),
         "SMARTFIT_EDGE_KEY_FILE": str(held.edge_key),
         "SMARTFIT_EDGE_KEYRING_FILE": str(held.edge_keyring),

@@ -13,7 +13,10 @@ from infra.local.postgres import PostgresServer
 from infra.local.state import State
 
 ROOT = Path(__file__).resolve().parents[2]
-ORDER = ("postgres", "card", "gate", "api", "worker", "gateway", "edge")
+ORDER = (
+    "postgres", "card", "gate", "fcm", "smtp", "api", "worker", "indexer", "sender", "heartbeat", "prober", "gateway",
+    "edge",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,19 @@ def services(state: State, held: Credentials) -> list[Service]:
         Service("postgres", postgres_server(state, held).command(), stop_signal="INT", stop_wait_s=30),
         _sandbox("card", state, held.card_api_key),
         _sandbox("gate", state, held.gate_api_key),
+        _sandbox("fcm", state, held.fcm_api_key, "--credentials", str(held.fcm_account)),
+        _sandbox("smtp", state, held.smtp_api_key, "--smtp-port", str(ports["smtp"]), port="smtp-http"),
         Service("api", _gunicorn(f"127.0.0.1:{ports['api']}"), f"http://127.0.0.1:{ports['api']}/readyz", api),
-        Service(
-            "worker",
-            [sys.executable, "-m", "platform_api.worker"],
-            f"http://127.0.0.1:{ports['worker']}/readyz",
-            api,
+        _module("worker", "platform_api.worker", ports["worker"], api),
+        _module("indexer", "platform_api.search.indexer", ports["indexer"], environment.indexer(state, held)),
+        _module("sender", "platform_api.notification.sender", ports["sender"], environment.sender(state, held)),
+        _module(
+            "heartbeat",
+            "platform_api.monitoring.heartbeat",
+            ports["heartbeat-health"],
+            environment.heartbeat(state, held),
         ),
+        _module("prober", "platform_api.monitoring.prober", ports["prober"], environment.prober(state, held)),
         Service("gateway", envoy.command(gateway_file(state)), f"{environment.gateway_url(state)}/healthz"),
     ]
     if held.provision.exists():
@@ -94,11 +103,16 @@ def _gunicorn(bind: str) -> list[str]:
     return [sys.executable, "-m", "gunicorn", *threads, *times, *target]
 
 
-def _sandbox(name: str, state: State, api_key: Path) -> Service:
+def _module(name: str, module: str, port: int, settings: environment.Environment) -> Service:
+    """A process of the platform with a port of its own for health and metrics."""
+    return Service(name, [sys.executable, "-m", module], f"http://127.0.0.1:{port}/readyz", settings)
+
+
+def _sandbox(name: str, state: State, api_key: Path, *more: str, port: str | None = None) -> Service:
     files = ["--cert", str(state.tls / "sandbox.pem"), "--key", str(state.tls / "sandbox.key")]
-    options = ["--port", str(state.ports[name]), *files, "--api-key-file", str(api_key)]
+    options = ["--port", str(state.ports[port or name]), *files, "--api-key-file", str(api_key), *more]
     command = [sys.executable, "-m", f"infra.sandboxes.{name}", *options]
-    return Service(name, command, f"{environment.sandbox_url(state, name)}/healthz")
+    return Service(name, command, f"{environment.sandbox_url(state, port or name)}/healthz")
 
 
 def _edge(state: State, held: Credentials) -> Service:

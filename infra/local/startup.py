@@ -1,6 +1,6 @@
 """`smartfit up`: makes what is missing and starts everything side by side, each service as soon as it can.
 
-    database:  initdb -> server -> roles and databases -> migrations and first operator -> worker
+    database:  initdb -> server -> roles and databases -> migrations, first operator, models -> what works on them
     meanwhile: sandboxes, API, gateway
     then:      registration of the gate node (first time only) -> edge
 
@@ -29,8 +29,14 @@ LABELS = {
     "postgres": ("데이터베이스", "database"),
     "card": ("카드사 샌드박스", "card sandbox"),
     "gate": ("게이트 샌드박스", "gate sandbox"),
+    "fcm": ("푸시 샌드박스", "push sandbox"),
+    "smtp": ("메일 샌드박스", "mail sandbox"),
     "api": ("API 서비스", "REST APIs"),
     "worker": ("이벤트 처리기", "event worker"),
+    "indexer": ("검색 색인기", "search indexer"),
+    "sender": ("알림 발송기", "notification sender"),
+    "heartbeat": ("장비 하트비트", "equipment heartbeats"),
+    "prober": ("장비 점검기", "equipment prober"),
     "gateway": ("게이트웨이", "gateway"),
     "edge": ("출입 노드", "gate node"),
 }
@@ -77,7 +83,7 @@ def _first(state: State, choices: Choices, supervisor: Supervisor) -> None:
         raise Blocked(blocking)
     held = _prepare(state)
     supervisor.begin(services(state, held))
-    with steps() as shown, ThreadPoolExecutor(12) as pool:
+    with steps() as shown, ThreadPoolExecutor(len(LABELS) + 1) as pool:
         _Start(state, held, supervisor, shown, pool).run()
 
 
@@ -91,14 +97,14 @@ def _again(state: State, choices: Choices, supervisor: Supervisor) -> None:
     held = Credentials(state.secrets)
     wanted = services(state, held)
     supervisor.start(*(service.name for service in wanted if service.name in supervisor.processes()))
-    with steps() as shown, ThreadPoolExecutor(12) as pool:
+    with steps() as shown, ThreadPoolExecutor(len(LABELS) + 1) as pool:
         _Start(state, held, supervisor, shown, pool).await_all(wanted)
 
 
 def _prepare(state: State) -> Credentials:
     """Secrets, certificates and rendered configurations."""
     held = credentials.ensure(state)
-    for name in ("gateway", "edge", "sandbox"):
+    for name in ("gateway", "edge", "sandbox", "heartbeat"):
         certificates.server(state.tls, name, environment.names(state))
     envoy.write(gateway(state), gateway_file(state))
     return held
@@ -123,11 +129,12 @@ class _Start:
     def _run(self) -> None:
         registered = "edge" in self.services
         database = self.pool.submit(self._database)
-        waiting = {name: self._go(name) for name in ("card", "gate", "api", "gateway")}
+        waiting = {name: self._go(name) for name in ("card", "gate", "fcm", "smtp", "api", "gateway")}
         if registered:
             waiting["edge"] = self._go("edge")
         database.result()
-        waiting["worker"] = self._go("worker")
+        waiting["fcm"].result()  # it makes the account by which the sender calls it
+        waiting |= {name: self._go(name) for name in ("worker", "indexer", "sender", "heartbeat", "prober")}
         if not registered:
             for name in ("api", "gateway"):
                 waiting[name].result()

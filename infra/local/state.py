@@ -5,7 +5,8 @@ The folder is `--state`, else SMARTFIT_STATE, else `.smartfit` in the current fo
     pg/        the database cluster            objects/   the object store (faces sealed)
     secrets/   passwords and keys (0700/0600)  edge/      the gate node's replica and log
     tls/       the local CA and certificates   models/    packages and weights an operator added
-    logs/      a file for each service         run/       supervisor's socket, rendered configurations
+    search/    the search index                run/       supervisor's socket, rendered configurations
+    logs/      a file for each service
 """
 
 import fcntl
@@ -17,6 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_PORT_BASE = 8440
+# In the order of their ports. envoy-admin is the gateway's own; -health and -http are of the service before them.
+PORTS = (
+    "gateway", "edge", "api", "worker", "card", "gate", "postgres", "envoy-admin", "indexer", "sender", "fcm", "smtp",
+    "smtp-http", "heartbeat", "heartbeat-health", "prober",
+)  # fmt: skip
 VARIABLE = "SMARTFIT_STATE"
 
 
@@ -31,14 +37,14 @@ class Ports:
     base: int = DEFAULT_PORT_BASE
 
     def __post_init__(self) -> None:
-        if not 1024 <= self.base <= 65535 - 10:
-            raise StateError(f"--port-base {self.base}: 1024에서 65525 사이여야 합니다 (must be 1024 to 65525)")
+        most = 65535 - 2 - len(PORTS)
+        if not 1024 <= self.base <= most:
+            raise StateError(f"--port-base {self.base}: 1024에서 {most} 사이여야 합니다 (must be 1024 to {most})")
 
     @property
     def by_service(self) -> dict[str, int]:
-        """Port of each service; envoy-admin is the gateway's own."""
-        names = ("gateway", "edge", "api", "worker", "card", "gate", "postgres", "envoy-admin")
-        return {name: self.base + 3 + number for number, name in enumerate(names)}
+        """Port of each of PORTS."""
+        return {name: self.base + 3 + number for number, name in enumerate(PORTS)}
 
     def __getitem__(self, service: str) -> int:
         return self.by_service[service]
@@ -88,6 +94,10 @@ class State:
         return self.folder / "models"
 
     @property
+    def search(self) -> Path:
+        return self.folder / "search"
+
+    @property
     def logs(self) -> Path:
         return self.folder / "logs"
 
@@ -104,7 +114,9 @@ class State:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
-            for folder in (self.secrets, self.tls, self.objects, self.edge, self.models, self.logs, self.run):
+            for folder in (
+                self.secrets, self.tls, self.objects, self.edge, self.models, self.search, self.logs, self.run,
+            ):  # fmt: skip
                 folder.mkdir(exist_ok=True)
                 folder.chmod(0o700)
         except OSError as error:

@@ -218,14 +218,23 @@ def create_app(api_key: str, account: dict[str, Any]) -> Flask:
     return app
 
 
+def _own_account(file: Path, base_url: str) -> dict[str, Any]:
+    """The account of the file; made anew where the sandbox has moved to another port."""
+    if file.exists():
+        account: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if account.get("token_uri") == f"{base_url}/token":
+            return account
+        file.unlink()
+    make_service_account(file, base_url)
+    return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
 def main() -> None:
     """Serve; the service account is made first where there is none."""
     parser = command_line("fcm")
     parser.add_argument("--credentials", type=Path, required=True, help="key file of the service account to let in")
     options = parser.parse_args()
-    if not options.credentials.exists():
-        make_service_account(options.credentials, f"https://127.0.0.1:{options.port}")
-    account = json.loads(options.credentials.read_text(encoding="utf-8"))
+    account = _own_account(options.credentials, f"https://127.0.0.1:{options.port}")
     serve(create_app(options.api_key_file.read_text().strip(), account), options)
 
 

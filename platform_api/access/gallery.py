@@ -20,7 +20,7 @@ from sqlalchemy import TextClause, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from ml_bentos.face.gallery import ROWS_SEARCHED, Candidate, fuse
+from ml_bentos.face.gallery import ROWS_SEARCHED, Candidate, fuse, probe_factor
 from platform_api.access.models import Enrolment, Model, TemplateRow
 from platform_api.access.rotation import SEED_BYTES, rotate, unrotate
 from platform_api.access.settings import settings
@@ -128,12 +128,13 @@ def search(session: Session, model_version: str, probe: Vectors, exclude: str | 
         raise Problem(
             422, "vectors_invalid", "얼굴 벡터가 올바르지 않습니다.", f"Expected finite vectors of {model.dim} numbers.",
         )  # fmt: skip
-    query = rotate(_seed(model), (mean / length).astype(np.float32)[None])[0]
+    probe_mean = (mean / length).astype(np.float32)
+    query = rotate(_seed(model), probe_mean[None])[0]
     rows = session.execute(
         _search_statement(session, model),
         {"model": model_version, "probe": str(query.tolist()), "exclude": exclude or "", "limit": ROWS_SEARCHED},
     )
-    return fuse((member_id, cosine) for member_id, cosine in rows)
+    return fuse(((member_id, cosine) for member_id, cosine in rows), probe_factor(model_version, probe_mean))
 
 
 def build_indexes(session: Session, exact_rows: int) -> list[str]:

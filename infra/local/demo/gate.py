@@ -159,6 +159,8 @@ class Demonstration:
         found.filler = wanted.filler
         found.gallery = self._wait_for_gallery(len(members) + max(0, wanted.gallery - len(members)), progress)
         found.threshold = Thresholds.for_model(model).accept(found.gallery)
+        self._settle()
+        scenario.bare_model_calls(model, [m.person.probe for m in members] + cast.strangers, found)
         task = progress.add_task("출입 (at the gate)", total=len(members) + len(cast.strangers))
         scenario.measure(
             gates["measure"],
@@ -169,7 +171,6 @@ class Demonstration:
             lambda: progress.advance(task),
             wanted.seed,
         )
-        scenario.bare_model_calls(model, [m.person.probe for m in members] + cast.strangers, found)
         self._try_rules(gates, members, cast.strangers, found)
         return found
 
@@ -257,6 +258,15 @@ class Demonstration:
                 raise DemonstrationError(
                     f"게이트가 갤러리를 다 받지 못했습니다 (the node has {size} of {expected} members); smartfit logs worker"
                 )
+            time.sleep(0.5)
+
+    def _settle(self) -> None:
+        """Wait until the node has handed over what it kept of a former run: the bare model is timed on a quiet machine."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
+            state = self._sync_edge()
+            if not state["strangers"] and not state["entries"]["unsent"]:
+                return
             time.sleep(0.5)
 
     def _sync_edge(self) -> dict[str, Any]:
