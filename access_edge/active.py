@@ -59,7 +59,7 @@ class ActiveCheck:
         if challenge is None:
             return Recognition("retry", "liveness_unsure", version, detail="challenge_unknown")
         seen = [prepare(bundle.model, data, index, stages) for index, data in enumerate(frames)]
-        faces = [(item.bgr, item.faces[0]) for item in seen if item.faces]
+        faces = [(item.bgr, item.quality.face) for item in seen if item.quality.face is not None]
         frontal = [item for item in seen if item.face is not None]
         if not frontal or frontal[0].face is None:
             return Recognition("retry", seen[0].reason, version, miss=True)

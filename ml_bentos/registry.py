@@ -86,6 +86,12 @@ def create(name: str, version: str, metadata: Mapping[str, Any], fill: Callable[
     return str(model.tag)
 
 
+def versions(name: str) -> list[str]:
+    """The versions of a package in the store, in no particular order."""
+    # Of all models, not of this name: BentoML takes a name that has none for an error.
+    return [str(model.tag.version) for model in _bentoml().models.list() if model.tag.name == name]
+
+
 def get(name: str, version: str) -> tuple[Path, dict[str, Any]]:
     """The folder and metadata of a stored package. Raises RegistryError where there is none."""
     bentoml = _bentoml()

@@ -212,6 +212,11 @@ def models() -> None:
     """모델 관리 (models)"""
 
 
+@models.group(cls=LazyGroup, lazy={"laundry": "infra.local.training:laundry"})
+def train() -> None:
+    """모델을 가르치고 배포합니다 (teach a model and deploy it)"""
+
+
 @models.group()
 def add() -> None:
     """모델 가중치를 더합니다 (add weights)"""

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from infra.local import console as out
 from infra.local import environment
 from infra.local.credentials import Credentials
+from infra.local.postgres import DOMAINS
 from infra.local.state import State
 from platform_api.app import installed_domains
 from platform_api.core.database import unit_of_work
@@ -52,7 +53,7 @@ def tail(folder: Path | None, follow: bool, lines: int) -> None:
     seen: dict[str, int] = {}
     while True:
         rows: list[tuple[datetime, dict[str, Any], bool]] = []
-        for domain in environment.DOMAINS:
+        for domain in DOMAINS:
             with unit_of_work(domain) as session:
                 query = select(OutboxEvent).order_by(OutboxEvent.position.desc())
                 query = query.where(OutboxEvent.position > seen[domain]) if domain in seen else query.limit(lines)
@@ -74,7 +75,7 @@ def dead(folder: Path | None, as_json: bool) -> None:
     """처리하지 못한 이벤트와 까닭 (dead letters, with the reason)"""
     _connect(folder)
     rows = []
-    for domain in environment.DOMAINS:
+    for domain in DOMAINS:
         with unit_of_work(domain) as session:
             rows += [
                 {
@@ -107,8 +108,8 @@ def dead(folder: Path | None, as_json: bool) -> None:
 def replay(folder: Path | None, subscriber: str) -> None:
     """처리하지 못한 이벤트를 다시 처리하게 합니다 (give a subscriber's dead letters another run)"""
     _connect(folder)
-    if subscriber not in environment.DOMAINS:
-        raise click.BadParameter(f"없는 도메인입니다 (there are {', '.join(environment.DOMAINS)})")
+    if subscriber not in DOMAINS:
+        raise click.BadParameter(f"없는 도메인입니다 (there are {', '.join(DOMAINS)})")
     try:
         with unit_of_work(subscriber) as session:
             count = inbox.replay(session, subscriber)

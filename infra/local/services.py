@@ -9,7 +9,7 @@ from infra.gateway import envoy
 from infra.gateway.description import Address, Gateway, Jwt, Limits, Rate, Tls, routes_of
 from infra.local import environment
 from infra.local.credentials import Credentials
-from infra.local.postgres import PostgresServer
+from infra.local.postgres import DOMAINS, PostgresServer
 from infra.local.state import State
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,12 +78,12 @@ def gateway(state: State) -> Gateway:
     api = (Address("127.0.0.1", ports["api"]),)
     return Gateway(
         listen=tuple(Address(host, ports["gateway"]) for host in dict.fromkeys(listen)),
-        clusters={**dict.fromkeys(environment.DOMAINS, api), "platform": api},
+        clusters={**dict.fromkeys(DOMAINS, api), "platform": api},
         tls=Tls(state.tls / "gateway.pem", state.tls / "gateway.key", hsts_seconds=300),
         jwt=Jwt(refresh_s=5),
         admin=Address("127.0.0.1", ports["envoy-admin"]),
         limits=Limits(general=Rate(1000, 2000), sensitive=Rate(200, 400)),
-        routes=routes_of(environment.DOMAINS),
+        routes=routes_of(DOMAINS),
     )
 
 

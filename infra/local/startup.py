@@ -19,7 +19,7 @@ from infra.gateway import envoy
 from infra.local import certificates, credentials, doctor, environment, readiness
 from infra.local.console import Steps, console, steps
 from infra.local.credentials import Credentials
-from infra.local.postgres import bootstrap
+from infra.local.postgres import DOMAINS, bootstrap
 from infra.local.provision import provision
 from infra.local.services import ROOT, Service, gateway, gateway_file, postgres_server, services
 from infra.local.state import Choices, State, StateError
@@ -155,7 +155,7 @@ class _Start:
 
     def _database(self) -> None:
         settings = {**environment.base(self.state), **environment.platform(self.state, self.held)}
-        command = [sys.executable, "-m", "infra.local.schema", *environment.DOMAINS]
+        command = [sys.executable, "-m", "infra.local.schema", *DOMAINS]
         schema = subprocess.Popen(
             command,
             env=settings,

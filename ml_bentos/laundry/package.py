@@ -80,8 +80,7 @@ def versions() -> list[str]:
     """The versions in the store, in no particular order."""
     if registry.models_dir() is None:
         return []
-    # Of all models, not of this name: BentoML takes a name that has none for an error.
-    return [str(model.tag.version) for model in registry._bentoml().models.list() if model.tag.name == NAME]
+    return registry.versions(NAME)
 
 
 def describe(version: str) -> dict[str, Any]:

@@ -41,6 +41,14 @@ def test_ports_are_those_documented_and_shift_together() -> None:
         "gate": 8448,
         "postgres": 8449,
         "envoy-admin": 8450,
+        "indexer": 8451,
+        "sender": 8452,
+        "fcm": 8453,
+        "smtp": 8454,
+        "smtp-http": 8455,
+        "heartbeat": 8456,
+        "heartbeat-health": 8457,
+        "prober": 8458,
     }
     assert Ports().by_service == expected
     assert Ports(18440).by_service == {name: port + 10_000 for name, port in expected.items()}

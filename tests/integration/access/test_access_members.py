@@ -3,11 +3,14 @@
 import uuid
 from typing import Any
 
+import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 
+from ml_bentos.face import weights
+from ml_bentos.face.gallery import Gallery, probe_factor
 from platform_api.access import gallery
 from platform_api.access.models import Base, Model
 from platform_api.core import migrations as core_migrations
@@ -251,6 +254,21 @@ def test_hnsw_index_finds_what_exact_search_finds(world: Any) -> None:
     assert found[0].member_id == exact[0].member_id == wanted
     assert [candidate.member_id for candidate in found] == [candidate.member_id for candidate in exact]
     assert wanted not in {candidate.member_id for candidate in without}
+
+
+def test_the_centre_scores_as_the_gate_node_does(world: Any) -> None:
+    """Under the shipped model scores are normalised by the probe; both must read the same thresholds the same way."""
+    members = [world.registered() for _ in range(4)]
+    for seed, member in enumerate(members):
+        world.enrolled(member, seed, model_version=weights.DEFAULT)
+    node = Gallery.build(members, [world.rows(seed) for seed in range(4)], weights.DEFAULT)
+    frames = world.rows(2)
+    with unit_of_work("access") as session:
+        centre = gallery.search(session, weights.DEFAULT, frames)
+    assert [c.member_id for c in centre] == [c.member_id for c in node.search(frames)]
+    assert [c.score for c in centre] == pytest.approx([c.score for c in node.search(frames)], abs=1e-4)
+    mean = frames.mean(0) / np.linalg.norm(frames.mean(0))
+    assert abs(probe_factor(weights.DEFAULT, mean) - 1) > 0.01
 
 
 def test_rotation_survives_a_new_key_ring_key(world: Any) -> None:
