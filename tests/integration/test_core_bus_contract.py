@@ -3,26 +3,43 @@
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pika
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from infra.local.postgres import free_port
 from platform_api.core.database import unit_of_work
-from platform_api.core.events import Event, TransientFailure, envelope, publish, registry
-from platform_api.core.events.bus import Bus
+from platform_api.core.events import Event, TransientFailure, envelope, inbox, publish, registry
+from platform_api.core.events.bus import Bus, BusUnavailable
 from platform_api.core.events.bus.local import LocalBus
-from platform_api.core.events.bus.rabbitmq import EXCHANGE, RabbitBus, dead_queue_name, queue_name
+from platform_api.core.events.bus.rabbitmq import (
+    EXCHANGE,
+    RabbitBus,
+    dead_messages,
+    dead_queue_name,
+    queue_name,
+    replay_dead,
+)
 from platform_api.core.events.lanes import LANES
 from platform_api.core.events.worker import Worker
-from platform_api.core.models import AuditRecord, InboxEvent
+from platform_api.core.models import AuditRecord, InboxEvent, OutboxEvent
 from platform_api.core.security import audit
 
 TYPE = "auth.TestHappened"
-SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "x-lane": "alert"}
+NEWER_TYPE = "auth.TestInvented"
+SCHEMA = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}, "text": {"type": "string"}},
+    "required": ["n"],
+    "additionalProperties": False,
+    "x-lane": "alert",
+}
 
 
 @pytest.fixture
@@ -44,6 +61,21 @@ def handlers(
     envelope.validator.cache_clear()
 
 
+@pytest.fixture
+def upgrade(handlers: dict[str, list[registry.Handler]], tmp_path: Path) -> Callable[[], None]:
+    """Makes this release one that knows the newer type, and the field that the newer version of the old one has."""
+
+    def make() -> None:
+        newer = {**SCHEMA, "properties": {**SCHEMA["properties"], "newer": {"type": "string"}}}  # type: ignore[dict-item]
+        for type in (TYPE, NEWER_TYPE):
+            (tmp_path / "schemas" / f"{type}.json").write_text(json.dumps(newer))
+        envelope.validator.cache_clear()
+        for subscriber in handlers:
+            registry._handlers[subscriber][NEWER_TYPE] = handlers[subscriber]
+
+    return make
+
+
 @pytest.fixture(params=["local", "rabbitmq"])
 def bus(request: pytest.FixtureRequest, handlers: object) -> Iterator[Bus]:
     if request.param == "local":
@@ -58,6 +90,37 @@ def bus(request: pytest.FixtureRequest, handlers: object) -> Iterator[Bus]:
         for subscriber in ("access", "auth"):
             for name in [*(queue_name(subscriber, lane) for lane in LANES), dead_queue_name(subscriber)]:
                 channel.queue_delete(name)
+
+
+@pytest.fixture
+def deliver(bus: Bus, request: pytest.FixtureRequest) -> Callable[[dict[str, Any]], None]:
+    """Brings access a document as a relay of another release would, which knows more types and versions."""
+
+    def to_inbox(document: dict[str, Any]) -> None:
+        with unit_of_work("access") as session:
+            row = {"event_id": uuid.UUID(document["id"]), "type": document["type"], "envelope": document}
+            session.add(InboxEvent(subscriber="access", **row))
+
+    def to_exchange(document: dict[str, Any]) -> None:
+        with pika.BlockingConnection(pika.URLParameters(request.getfixturevalue("rabbitmq"))) as connection:
+            connection.channel().basic_publish(EXCHANGE, TYPE, json.dumps(document).encode())
+
+    return to_inbox if isinstance(bus, LocalBus) else to_exchange
+
+
+def _document(type: str = TYPE, **data: Any) -> dict[str, Any]:
+    document = Event.new(TYPE, "m1", 1, {"n": 0}).to_json()
+    return {**document, "type": f"smartfitness.{type}", "data": data}
+
+
+def _dead(subscriber: str = "access") -> list[str]:
+    with unit_of_work(subscriber) as session:
+        return [str(letter.last_error) for letter in inbox.dead_letters(session, subscriber)]
+
+
+def _replay(subscriber: str = "access") -> int:
+    with unit_of_work(subscriber) as session:
+        return inbox.replay(session, subscriber)
 
 
 @pytest.fixture
@@ -136,19 +199,124 @@ def test_events_sent_while_nobody_consumes_are_delivered_later(bus: Bus) -> None
         worker.stop()
 
 
+def test_what_a_newer_release_says_is_a_dead_letter_until_this_one_can_read_it(
+    worker: Worker, deliver: Callable[[dict[str, Any]], None], upgrade: Callable[[], None]
+) -> None:
+    _send(1)
+    _until(lambda: _effects("access") == [1])
+    deliver(_document(NEWER_TYPE, n=2))
+    deliver(_document(n=3, newer="x"))
+    _until(lambda: len(_dead()) == 2)
+    unknown, newer = sorted(_dead(), key=lambda error: "newer" in error)
+    assert "no schema" in unknown
+    assert "'newer' was unexpected" in newer
+    _send(4)
+    _until(lambda: _effects("access") == [1, 4])
+    # A release that knows no more than this one may be told to try again; it changes nothing.
+    assert _replay() == 2
+    _until(lambda: len(_dead()) == 2)
+    assert _effects("access") == [1, 4]
+    upgrade()
+    assert _replay() == 2
+    _until(lambda: _effects("access") == [1, 2, 3, 4])
+    assert _dead() == []
+
+
+def test_an_event_that_its_own_relay_cannot_read_waits_and_holds_nobody_up(
+    worker: Worker, upgrade: Callable[[], None]
+) -> None:
+    document = _document(NEWER_TYPE, n=1)
+    with unit_of_work("auth") as session:
+        session.add(OutboxEvent(event_id=uuid.UUID(document["id"]), type=NEWER_TYPE, envelope=document))
+    _send(2)
+    _until(lambda: _effects("access") == [2])
+    with unit_of_work("auth") as session:
+        (row,) = session.scalars(select(OutboxEvent).where(OutboxEvent.sent_at.is_(None)))
+    assert row.type == NEWER_TYPE
+    assert "no schema" in (row.last_error or "")
+    upgrade()
+    _until(lambda: _effects("access") == [1, 2])
+
+
+def test_an_event_ahead_of_its_object_waits_for_it_and_dies_in_the_end(
+    handlers: dict[str, list[registry.Handler]], worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "DELIVERY_LIMIT", 4)
+    known: set[int] = set()
+
+    def needs_its_object(session: Session, event: Event) -> None:
+        if event.data["n"] not in known:
+            raise LookupError(f"no object {event.data['n']}")
+
+    # Behind the effect, which must not stay when the whole fails.
+    handlers["access"].append(needs_its_object)
+    _send(1, 2)
+    _until(lambda: _effects("auth") == [1, 2])
+    assert _effects("access") == []
+    known.add(1)
+    _until(lambda: _effects("access") == [1])
+    _until(lambda: len(_dead()) == 1)
+    assert _dead() == ["LookupError: no object 2"]
+    with unit_of_work("access") as session:
+        (letter,) = inbox.dead_letters(session, "access")
+        assert letter.attempts == 4
+    _send(3)
+    known.add(3)
+    _until(lambda: _effects("access") == [1, 3])
+    known.add(2)
+    assert _replay() == 1
+    _until(lambda: _effects("access") == [1, 2, 3])
+    assert _replay() == 0
+
+
+@pytest.mark.parametrize("bus", ["local"], indirect=True)
+def test_nonsense_in_the_inbox_is_a_dead_letter(worker: Worker, deliver: Callable[[dict[str, Any]], None]) -> None:
+    for document in (
+        {"type": "x"},
+        {**_document(n=1), "time": "2026-01-01T00:00:00"},
+        {**_document(n=1), "sequence": "first"},
+        {**_document(n=1), "specversion": "0.3"},
+        {**_document(n=1), "data": None},
+        {**_document(n=1), "type": "smartfitness.../../secrets"},
+    ):
+        deliver({**document, "id": str(uuid.uuid4())})
+    _until(lambda: len(_dead()) == 6)
+    _send(2)
+    _until(lambda: _effects("access") == [2])
+
+
+UNREADABLE = {
+    "no JSON": b"not json",
+    "no UTF-8": b"\xff\xfe{",
+    "no object": b"[1]",
+    "no event": b'{"specversion": "1.0"}',
+    "foreign event": json.dumps({"specversion": "1.0", "type": "other.Happened", "id": str(uuid.uuid4())}).encode(),
+    "too deep": b"[" * 100_000,
+    "no id": json.dumps({"specversion": "1.0", "type": f"smartfitness.{TYPE}", "id": "7"}).encode(),
+}
+
+
+def _unstorable() -> list[bytes]:
+    """What Python reads and PostgreSQL's JSON does not take."""
+    return [
+        json.dumps(_document(n=1, text="a\0b")).encode(),
+        json.dumps(_document(n=1, text="\ud800")).encode(),
+        json.dumps(_document(n=1, newer=float("nan"))).encode(),
+    ]
+
+
 @pytest.mark.parametrize("bus", ["rabbitmq"], indirect=True)
 def test_unreadable_messages_end_in_the_dead_letter_queue(bus: Bus, worker: Worker, rabbitmq: str) -> None:
     _send(1)
     _until(lambda: _effects("access") == [1])
     with pika.BlockingConnection(pika.URLParameters(rabbitmq)) as connection:
         channel = connection.channel()
-        for body in (b"not json", b'{"specversion": "1.0"}', json.dumps({"type": "x"}).encode()):
+        bodies = [*UNREADABLE.values(), *_unstorable()]
+        for body in bodies:
             channel.basic_publish(EXCHANGE, TYPE, body)
-
-        def dead() -> int:
-            return channel.queue_declare(dead_queue_name("access"), passive=True).method.message_count
-
-        _until(lambda: dead() == 3)
+        _until(lambda: dead_messages(rabbitmq, "access") == len(bodies))
+    worker.alive()
+    assert _dead() == []
     _send(2)
     _until(lambda: _effects("access") == [1, 2])
 
@@ -164,3 +332,59 @@ def test_an_event_that_reaches_no_queue_is_an_error_not_a_loss(bus: Bus, rabbitm
     with pytest.raises(pika.exceptions.UnroutableError):
         bus.publish(event)
     bus.publish(event)
+
+
+@pytest.mark.parametrize("bus", ["rabbitmq"], indirect=True)
+def test_the_brokers_dead_letters_are_replayed(bus: Bus, rabbitmq: str) -> None:
+    bus.publish(Event.new(TYPE, "m1", 1, {"n": 1}))
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq)) as connection:
+        channel = connection.channel()
+        channel.basic_publish(EXCHANGE, TYPE, b"not json")
+        for _ in range(2):
+            method, _, _ = channel.basic_get(queue_name("access", "alert"))
+            assert method is not None
+            channel.basic_reject(method.delivery_tag, requeue=False)
+    _until(lambda: dead_messages(rabbitmq, "access") == 2)
+    assert replay_dead(rabbitmq, "access") == 2
+    worker = Worker(["access"], bus)
+    worker.start()
+    try:
+        _until(lambda: _effects("access") == [1])
+        _until(lambda: dead_messages(rabbitmq, "access") == 1)
+    finally:
+        worker.stop()
+
+
+@pytest.fixture
+def impatient(rabbitmq: str, bus: Bus) -> Iterator[RabbitBus]:
+    """A bus whose broker gives a silent connection up after two seconds."""
+    made = RabbitBus(f"{rabbitmq}?heartbeat=1", ["access", "auth"])
+    made.publish(Event.new(TYPE, "m1", 1, {"n": 1}))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("bus", ["rabbitmq"], indirect=True)
+def test_an_idle_connection_is_kept(impatient: RabbitBus) -> None:
+    connection = impatient._local.connection
+    for _ in range(10):
+        time.sleep(0.5)
+        impatient.keep_alive()
+    impatient.publish(Event.new(TYPE, "m1", 2, {"n": 2}))
+    assert impatient._local.connection is connection
+    assert connection.is_open
+
+
+@pytest.mark.parametrize("bus", ["rabbitmq"], indirect=True)
+def test_a_connection_lost_unnoticed_costs_no_event(impatient: RabbitBus) -> None:
+    connection = impatient._local.connection
+    time.sleep(5)
+    impatient.publish(Event.new(TYPE, "m1", 2, {"n": 2}))
+    assert impatient._local.connection is not connection
+
+
+def test_a_broker_that_is_away_is_told_from_an_event_that_is_refused(handlers: object) -> None:
+    bus = RabbitBus(f"amqp://127.0.0.1:{free_port()}/", ["access"])
+    for _ in range(2):
+        with pytest.raises(BusUnavailable):
+            bus.publish(Event.new(TYPE, "m1", 1, {"n": 1}))

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from platform_api.core.events import (
     envelope,
     publish,
     registry,
+    relay,
 )
+from platform_api.core.events.bus import BusUnavailable
 from platform_api.core.events.bus.local import LocalBus
 from platform_api.core.events.inbox import DELIVERY_LIMIT, dead_letters, handle_next, receive, replay
 from platform_api.core.events.relay import measure, relay_batch
@@ -118,6 +121,9 @@ def test_several_relays_at_once_publish_each_event_once(test_event: list[tuple[s
         def publish(self, event: Event) -> None:
             self.published.append(str(event.id))
 
+        def keep_alive(self) -> None:
+            pass
+
     bus = CountingBus()
     threads = [threading.Thread(target=relay_batch, args=("auth", bus)) for _ in range(4)]
     for thread in threads:
@@ -127,6 +133,51 @@ def test_several_relays_at_once_publish_each_event_once(test_event: list[tuple[s
     while relay_batch("auth", bus):
         pass
     assert len(bus.published) == len(set(bus.published)) == 60
+
+
+def test_a_relay_stops_when_the_bus_is_away_and_keeps_what_was_taken(test_event: list[tuple[str, int]]) -> None:
+    for n in range(6):
+        _publish(n)
+
+    class FailingBus(LocalBus):
+        left = 2
+
+        def publish(self, event: Event) -> None:
+            if not self.left:
+                raise BusUnavailable("no node answers")
+            self.left -= 1
+            super().publish(event)
+
+    with pytest.raises(BusUnavailable):
+        relay_batch("auth", FailingBus())
+    with unit_of_work("auth") as session:
+        rows = session.scalars(select(OutboxEvent).order_by(OutboxEvent.position)).all()
+    # The one that failed is put off (it may be its own fault); those behind it were not tried and wait for nothing.
+    assert [(row.sent_at is not None, row.attempts) for row in rows] == [
+        (True, 1), (True, 1), (False, 1), (False, 0), (False, 0), (False, 0)
+    ]  # fmt: skip
+    assert relay_batch("auth", LocalBus()) == 3
+    with unit_of_work("auth") as session:
+        session.execute(text("UPDATE outbox SET next_attempt_at = clock_timestamp()"))
+    assert _drain() == 6
+    assert sorted(n for _, n in test_event) == list(range(6))
+
+
+def test_a_slow_bus_ends_the_batch_before_the_database_ends_the_transaction(
+    test_event: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "BATCH_SECONDS", 0.3)
+    for n in range(10):
+        _publish(n)
+
+    class SlowBus(LocalBus):
+        def publish(self, event: Event) -> None:
+            time.sleep(0.2)
+            super().publish(event)
+
+    assert relay_batch("auth", SlowBus()) == 2
+    with unit_of_work("auth") as session:
+        assert measure(session, "auth")[0] == 8
 
 
 def _failing(error: Exception) -> None:
@@ -176,6 +227,28 @@ def test_permanent_failure_is_dead_at_once_and_transient_never(test_event: list[
         rows = {row.envelope["data"]["n"]: row for row in session.scalars(select(InboxEvent))}
     assert rows[1].status == "dead"
     assert (rows[2].status, rows[2].attempts) == ("pending", DELIVERY_LIMIT + 5)
+
+
+def test_work_that_would_fail_at_the_commit_is_that_events_failure(test_event: list[tuple[str, int]]) -> None:
+    def twice(session: Session, event: Event) -> None:
+        if event.data["n"] == 1:
+            session.execute(text("INSERT INTO deferred_of_test VALUES (1), (1)"))
+
+    with unit_of_work("access") as session:
+        session.execute(text("CREATE TABLE deferred_of_test (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)"))
+    try:
+        registry._handlers["access"][TYPE].append(twice)
+        _publish(1)
+        _publish(2)
+        assert _drain() == 2
+        with unit_of_work("access") as session:
+            rows = {row.envelope["data"]["n"]: row for row in session.scalars(select(InboxEvent))}
+        assert (rows[1].status, rows[1].attempts) == ("pending", 1)
+        assert "deferred_of_test" in (rows[1].last_error or "")
+        assert rows[2].status == "done"
+    finally:
+        with unit_of_work("access") as session:
+            session.execute(text("DROP TABLE deferred_of_test"))
 
 
 def test_worker_delivers_by_itself_and_survives_cut_connections(test_event: list[tuple[str, int]]) -> None:

@@ -6,6 +6,7 @@ The document in the repository is checked to be current by the tests; `smartfit 
 import copy
 from typing import Any
 
+from platform_api.core.events.bus.rabbitmq import EXCHANGE
 from platform_api.core.events.envelope import TYPE_PREFIX, event_types, validator
 from platform_api.core.events.lanes import lane
 from platform_api.core.events.registry import subscribers
@@ -34,7 +35,7 @@ def document() -> dict[str, Any]:
         },
         "defaultContentType": "application/cloudevents+json",
         "channels": {type: _channel(type) for type in types},
-        "operations": {f"publish.{type}": _operation(type) for type in types},
+        "operations": {**_sending(types), **_receiving(types)},
         "components": {"messages": {type: _message(type) for type in types}},
     }
 
@@ -45,12 +46,29 @@ def _channel(type: str) -> dict[str, Any]:
         "address": type,
         "description": f"Lane {lane(type)}. Heard by: {', '.join(heard) if heard else 'nobody yet'}.",
         "messages": {"event": {"$ref": f"#/components/messages/{type}"}},
-        "bindings": {"amqp": {"is": "routingKey", "exchange": {"name": "smartfit.events", "type": "topic"}}},
+        "bindings": {"amqp": {"is": "routingKey", "exchange": {"name": EXCHANGE, "type": "topic", "durable": True}}},
     }
 
 
-def _operation(type: str) -> dict[str, Any]:
-    return {"action": "send", "channel": {"$ref": f"#/channels/{type}"}, "title": f"{type} by {type.partition('.')[0]}"}
+def _sending(types: list[str]) -> dict[str, Any]:
+    return {f"publish.{type}": _operation("send", type, f"{type} by {type.partition('.')[0]}") for type in types}
+
+
+def _receiving(types: list[str]) -> dict[str, Any]:
+    heard = [(type, subscriber) for type in types for subscriber in subscribers(type)]
+    return {
+        f"receive.{subscriber}.{type}": _operation("receive", type, f"{type} heard by {subscriber}")
+        for type, subscriber in heard
+    }
+
+
+def _operation(action: str, type: str, title: str) -> dict[str, Any]:
+    return {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{type}"},
+        "title": title,
+        "messages": [{"$ref": f"#/channels/{type}/messages/event"}],
+    }
 
 
 def _message(type: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ tells a late event from a new one; `traceparent` is the distributed tracing exte
 
 import functools
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -19,6 +20,7 @@ from platform_api.core import clock
 from platform_api.core.telemetry.tracing import current_traceparent
 
 TYPE_PREFIX = "smartfitness."
+_TYPE = re.compile(r"[a-z]+\.[A-Z][A-Za-z0-9]*")
 
 
 class InvalidEvent(Exception):
@@ -99,6 +101,8 @@ class Event:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidEvent(f"not a CloudEvents document: {error!r}") from error
+        if event.time.tzinfo is None:
+            raise InvalidEvent(f"time without a zone: {document['time']!r}")
         check(event.type, event.data)
         return event
 
@@ -110,6 +114,8 @@ def validator(type: str) -> Draft202012Validator:
     Raises:
         InvalidEvent: there is no such schema.
     """
+    if not _TYPE.fullmatch(type):
+        raise InvalidEvent(f"not the name of an event: {type[:100]!r}")
     source = resources.files("platform_api.core.events") / "schemas" / f"{type}.json"
     try:
         schema = json.loads(source.read_text(encoding="utf-8"))

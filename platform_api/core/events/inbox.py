@@ -2,17 +2,19 @@
 
 import random
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import structlog
 from prometheus_client import Counter, Histogram
 from requests import RequestException
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from platform_api.core import clock
-from platform_api.core.events.envelope import Event, InvalidEvent
+from platform_api.core.events.envelope import TYPE_PREFIX, Event, InvalidEvent
 from platform_api.core.events.registry import PermanentFailure, TransientFailure, handlers
 from platform_api.core.http import ServiceUnavailable
 from platform_api.core.models import InboxEvent
@@ -38,6 +40,26 @@ def receive(session: Session, event: Event, subscriber: str) -> bool:
     values = {"event_id": event.id, "subscriber": subscriber, "type": event.type, "envelope": event.to_json()}
     statement = insert(InboxEvent).values(**values).on_conflict_do_nothing()
     return session.execute(statement.returning(InboxEvent.event_id)).first() is not None
+
+
+def bury(session: Session, document: Any, subscriber: str, error: Exception) -> bool:
+    """Keep a document that cannot be read, of a type or a version newer than this release, as a dead letter.
+
+    It is handled by `replay` under a release that can. Returns False, with nothing kept, where it is no CloudEvents
+    document of this platform or has no id to be kept by.
+    """
+    try:
+        type = document["type"]
+        if document["specversion"] != "1.0" or not type.startswith(TYPE_PREFIX):
+            return False
+        values = {"event_id": UUID(document["id"]), "type": type.removeprefix(TYPE_PREFIX), "envelope": document}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+    values |= {"subscriber": subscriber, "status": "dead", "last_error": _described(error)}
+    session.execute(insert(InboxEvent).values(**values).on_conflict_do_nothing())
+    HANDLED.labels(subscriber, "unreadable", "dead").inc()
+    log.error("event_unreadable", event_id=str(document["id"]), subscriber=subscriber, error=values["last_error"])
+    return True
 
 
 def is_transient(error: Exception) -> bool:
@@ -80,6 +102,8 @@ def accept(session: Session, event: Event, subscriber: str) -> None:
     """
     if receive(session, event, subscriber):
         _handle(session, session.get_one(InboxEvent, (event.id, subscriber)))
+    else:
+        HANDLED.labels(subscriber, event.type, "repeated").inc()
 
 
 def _handle(session: Session, row: InboxEvent) -> None:
@@ -89,6 +113,9 @@ def _handle(session: Session, row: InboxEvent) -> None:
         with session.begin_nested():
             for handler in handlers(subscriber, event.type):
                 handler(session, event)
+            # What is deferred fails here, where it is this event's fault, and not at the commit, where it is nobody's.
+            session.flush()
+            session.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
     except Exception as error:
         _put_off(row, error)
     else:
@@ -101,7 +128,7 @@ def _put_off(row: InboxEvent, error: Exception) -> None:
     transient = is_transient(error)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         raise error
-    row.last_error = f"{type(error).__name__}: {error}"[:500]
+    row.last_error = _described(error)
     row.attempts += 1
     final = isinstance(error, PermanentFailure | InvalidEvent) or (not transient and row.attempts >= DELIVERY_LIMIT)
     if final:
@@ -120,6 +147,11 @@ def _put_off(row: InboxEvent, error: Exception) -> None:
         outcome=outcome,
         error=row.last_error,
     )
+
+
+def _described(error: Exception) -> str:
+    # A text column takes no NUL.
+    return f"{type(error).__name__}: {error}"[:500].replace("\0", "\\0")
 
 
 def dead_letters(session: Session, subscriber: str, limit: int = 100) -> list[InboxEvent]:

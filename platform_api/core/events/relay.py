@@ -5,6 +5,7 @@ once. A relay killed between publishing and marking publishes again; the inbox m
 """
 
 import random
+import time
 from datetime import timedelta
 
 import structlog
@@ -14,13 +15,15 @@ from sqlalchemy.orm import Session
 
 from platform_api.core import clock
 from platform_api.core.database import unit_of_work
-from platform_api.core.events.bus import Bus
+from platform_api.core.events.bus import Bus, BusUnavailable
 from platform_api.core.events.envelope import Event
 from platform_api.core.models import InboxEvent, OutboxEvent
 
 log = structlog.get_logger(__name__)
 
 BATCH = 100
+BATCH_SECONDS = 15.0
+"""A batch ends early on a slow bus: the database closes a transaction that is idle for a minute, and all would go again."""
 RETENTION = timedelta(days=7)
 """How long sent and handled rows are kept, for people to look at."""
 
@@ -30,7 +33,14 @@ OLDEST = Gauge("smartfit_outbox_oldest_unsent_seconds", "Age of the oldest unsen
 
 
 def relay_batch(domain: str, bus: Bus) -> int:
-    """Publish what is due in the outbox of `domain`, up to BATCH. Returns how many were tried."""
+    """Publish what is due in the outbox of `domain`, up to BATCH. Returns how many were tried.
+
+    Raises:
+        BusUnavailable: the carrier is away. What it took before is marked sent; the rest is as it was.
+    """
+    away: BusUnavailable | None = None
+    tried = 0
+    deadline = time.monotonic() + BATCH_SECONDS
     with unit_of_work(domain) as session:
         rows = list(
             session.scalars(
@@ -42,23 +52,32 @@ def relay_batch(domain: str, bus: Bus) -> int:
             )
         )
         for row in rows:
-            _publish(domain, row, bus)
-        return len(rows)
+            tried += 1
+            away = _publish(domain, row, bus)
+            if away is not None or time.monotonic() > deadline:
+                break
+    if away is not None:
+        raise away
+    if not tried:
+        bus.keep_alive()
+    return tried
 
 
-def _publish(domain: str, row: OutboxEvent, bus: Bus) -> None:
+def _publish(domain: str, row: OutboxEvent, bus: Bus) -> BusUnavailable | None:
     row.attempts += 1
     try:
         bus.publish(Event.from_json(row.envelope))
     except Exception as error:
+        # Put off even where the bus is away: were it this event that breaks the connection, it must not come first again.
         row.last_error = f"{type(error).__name__}: {error}"[:500]
         wait = min(0.2 * 2 ** min(row.attempts, 12), 60.0)
         row.next_attempt_at = clock.now() + timedelta(seconds=wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
         PUBLISHED.labels(domain, "failed").inc()
         log.warning("publish_failed", domain=domain, event_type=row.type, attempts=row.attempts, error=row.last_error)
-    else:
-        row.sent_at = clock.now()
-        PUBLISHED.labels(domain, "sent").inc()
+        return error if isinstance(error, BusUnavailable) else None
+    row.sent_at = clock.now()
+    PUBLISHED.labels(domain, "sent").inc()
+    return None
 
 
 def measure(session: Session, domain: str) -> tuple[int, float]:

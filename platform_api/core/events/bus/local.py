@@ -25,6 +25,9 @@ class LocalBus:
                 if receive(session, event, subscriber):
                     session.execute(text(f"NOTIFY {CHANNEL}"))
 
+    def keep_alive(self) -> None:
+        """Nothing: there is no connection of its own."""
+
     def consumers(self, subscriber: str) -> list[Callable[[threading.Event], None]]:
         """None: events are put straight into the inbox."""
         return []

@@ -5,10 +5,12 @@ a delivery limit and a dead-letter queue. Messages are persistent; publishing re
 `mandatory` makes an event that should have a subscriber but reaches no queue an error, not a loss.
 
 A consumer handles a message in one transaction with its inbox row and acknowledges after the commit. A handler that
-fails leaves the event in the inbox, which tries again with backoff; so the broker's delivery limit is only spent by
-consumers that die on a message, and its dead-letter queue only holds what cannot be read at all.
+fails leaves the event in the inbox, which tries again with backoff. An event of a type or a version that this release
+does not know becomes a dead letter of the inbox. So the broker's delivery limit is only spent by consumers that die on
+a message, and its dead-letter queue only holds those messages and what is no event at all; see `replay_dead`.
 """
 
+import functools
 import json
 import random
 import threading
@@ -18,13 +20,15 @@ from typing import Any
 import pika
 import structlog
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import AMQPError, UnroutableError
+from pika.exceptions import AMQPChannelError, AMQPError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
 
 from platform_api.core.database import unit_of_work
+from platform_api.core.events.bus import BusUnavailable
 from platform_api.core.events.envelope import Event, InvalidEvent
-from platform_api.core.events.inbox import accept
+from platform_api.core.events.inbox import accept, bury
 from platform_api.core.events.lanes import LANES, lane
 from platform_api.core.events.registry import all_types, subscribers
 from platform_api.core.settings import SettingsError
@@ -35,11 +39,12 @@ EXCHANGE = "smartfit.events"
 DEAD_EXCHANGE = "smartfit.dead"
 DELIVERY_LIMIT = 20
 PREFETCH = 32
+HEARTBEAT = 15
 _LONGEST_WAIT = 10.0
 
 
 def parameters(urls: str) -> list[pika.URLParameters]:
-    """Connection parameters of the nodes in `urls` (comma-separated amqp:// or amqps:// URLs).
+    """Connection parameters of the nodes in `urls` (comma-separated amqp:// or amqps:// URLs; ?heartbeat=SECONDS).
 
     Raises:
         SettingsError: not such URLs.
@@ -50,7 +55,8 @@ def parameters(urls: str) -> list[pika.URLParameters]:
             node = pika.URLParameters(url.strip())
         except (ValueError, TypeError, IndexError) as error:
             raise SettingsError(f"SMARTFIT_RABBITMQ_URL: AMQP 주소가 아닙니다 (not an AMQP URL): {error}") from error
-        node.heartbeat = 15
+        if node.heartbeat is None:
+            node.heartbeat = HEARTBEAT
         node.blocked_connection_timeout = 15
         node.socket_timeout = 5
         node.connection_attempts = 1
@@ -103,28 +109,42 @@ class RabbitBus:
         """Publish and wait for the broker's confirm.
 
         Raises:
-            AMQPError: not confirmed, returned, or the broker is away.
+            AMQPError: not confirmed, or returned.
+            BusUnavailable: no node of the broker can be reached.
         """
+        held = getattr(self._local, "connection", None) is not None
+        try:
+            self._send(event)
+        except AMQPChannelError:
+            raise
+        except (AMQPError, OSError) as error:
+            if not held:
+                raise BusUnavailable(f"{type(error).__name__}: {error}") from error
+            # The connection we had was lost, a new one may be had at once. What was taken comes twice, harmlessly.
+            self.publish(event)
+
+    def _send(self, event: Event) -> None:
         try:
             self._channel().basic_publish(
                 EXCHANGE,
                 event.type,
                 json.dumps(event.to_json(), ensure_ascii=False).encode(),
-                pika.BasicProperties(
-                    content_type="application/cloudevents+json",
-                    delivery_mode=pika.DeliveryMode.Persistent,
-                    message_id=str(event.id),
-                    type=event.type,
-                ),
+                _properties(str(event.id), event.type),
                 mandatory=bool(subscribers(event.type)),
             )
-        except UnroutableError:
-            # A queue is missing (a broker made anew): declare all again before the next try.
-            self._local.channel = None
-            raise
-        except AMQPError:
+        except (AMQPError, OSError):
+            # Made anew, with all queues, before the next try: a queue may be missing (a broker made anew), too.
             self.close()
             raise
+
+    def keep_alive(self) -> None:
+        """Answer the broker's heartbeats, without which it closes a connection that has nothing to publish."""
+        connection = getattr(self._local, "connection", None)
+        try:
+            if connection is not None:
+                connection.process_data_events(0)
+        except (AMQPError, OSError):
+            self.close()
 
     def consumers(self, subscriber: str) -> list[Callable[[threading.Event], None]]:
         """One for each lane."""
@@ -169,9 +189,12 @@ class Consumer:
                 channel.basic_qos(prefetch_count=PREFETCH)
                 failures = 0
                 self._consume(channel, stopping)
-            except (AMQPError, OSError) as error:
+            except Exception as error:
                 failures += 1
-                log.warning("broker_away", queue=self.queue, error=f"{type(error).__name__}: {error}"[:200])
+                away = isinstance(error, AMQPError | OSError)
+                name = "broker_away" if away else "consumer_failed"
+                described = f"{type(error).__name__}: {error}"[:200]
+                log.warning(name, queue=self.queue, error=described, exc_info=None if away else error)
                 wait = min(0.2 * 2 ** min(failures, 6), _LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
                 stopping.wait(wait)
             finally:
@@ -189,23 +212,84 @@ class Consumer:
     def _take(
         self, channel: BlockingChannel, method: Any, properties: Any, body: bytes, stopping: threading.Event
     ) -> None:
-        try:
-            event = Event.from_json(json.loads(body))
-        except (InvalidEvent, ValueError) as error:
+        def reject(error: Exception) -> None:
             log.error("unreadable_message", queue=self.queue, message_id=properties.message_id, error=str(error)[:300])
             channel.basic_reject(method.delivery_tag, requeue=False)
+
+        try:
+            keep = self._read(body)
+        except Exception as error:  # whatever is in it: it must not come again, nor stop the consumer
+            reject(error)
             return
         while not stopping.is_set():
             try:
                 with unit_of_work(self.subscriber) as session:
-                    accept(session, event, self.subscriber)
+                    keep(session)
+            except InvalidEvent as error:
+                reject(error)
+                return
             except (DBAPIError, PoolTimeout) as error:
+                if _cannot_be_stored(error):
+                    reject(error)
+                    return
                 # The database is away. The message waits here, unacknowledged, and spends no delivery.
                 log.warning("database_away", queue=self.queue, error=type(error).__name__)
                 channel.connection.sleep(random.uniform(0.5, 1.5))  # noqa: S311 - jitter
             else:
                 channel.basic_ack(method.delivery_tag)
                 return
+
+    def _read(self, body: bytes) -> Callable[[Session], None]:
+        """What is to be done with a message, in a transaction. Raises where it is no event and cannot become one."""
+        document = json.loads(body)
+        try:
+            event = Event.from_json(document)
+        except InvalidEvent as error:
+            return functools.partial(self._bury, document, error)
+        return lambda session: accept(session, event, self.subscriber)
+
+    def _bury(self, document: Any, error: InvalidEvent, session: Session) -> None:
+        if not bury(session, document, self.subscriber, error):
+            raise error
+
+
+def dead_messages(urls: str, subscriber: str) -> int:
+    """Number of messages in a subscriber's dead-letter queue.
+
+    Raises:
+        AMQPError, OSError: the broker is away.
+    """
+    with pika.BlockingConnection(_shuffled(parameters(urls))) as connection:
+        channel = connection.channel()
+        declare(channel, subscriber)
+        found = channel.queue_declare(dead_queue_name(subscriber), passive=True)
+        return int(found.method.message_count)
+
+
+def replay_dead(urls: str, subscriber: str) -> int:
+    """Put what is in a subscriber's dead-letter queue back where it came from. Returns how many there were.
+
+    What still cannot be read comes to the dead-letter queue again.
+
+    Raises:
+        AMQPError, OSError: the broker is away; nothing is lost.
+    """
+    queue, moved = dead_queue_name(subscriber), 0
+    with pika.BlockingConnection(_shuffled(parameters(urls))) as connection:
+        channel = connection.channel()
+        declare(channel, subscriber)
+        channel.confirm_delivery()
+        for _ in range(channel.queue_declare(queue, passive=True).method.message_count):
+            method, properties, body = channel.basic_get(queue)
+            if method is None:
+                break
+            origin = (properties.headers or {}).get("x-first-death-queue", queue_name(subscriber, "work"))
+            # Fresh properties: the headers of its death would count against it.
+            again = _properties(properties.message_id, properties.type)
+            channel.basic_publish("", origin, body, again, mandatory=True)
+            channel.basic_ack(method.delivery_tag)
+            moved += 1
+    return moved
 
 
 def check(urls: str) -> Callable[[], None]:
@@ -215,6 +299,20 @@ def check(urls: str) -> Callable[[], None]:
         _close(pika.BlockingConnection(_shuffled(parameters(urls))))
 
     return reach
+
+
+def _properties(message_id: str | None, type: str | None) -> pika.BasicProperties:
+    return pika.BasicProperties(
+        content_type="application/cloudevents+json",
+        delivery_mode=pika.DeliveryMode.Persistent,
+        message_id=message_id,
+        type=type,
+    )
+
+
+def _cannot_be_stored(error: Exception) -> bool:
+    # Class 22, data exception: JSON that PostgreSQL cannot keep, such as a NUL in a text or a number that is none.
+    return isinstance(error, DBAPIError) and (getattr(error.orig, "pgcode", None) or "").startswith("22")
 
 
 def _shuffled(nodes: list[pika.URLParameters]) -> list[pika.URLParameters]:
