@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,16 +21,12 @@ from infra.local.services import ORDER
 from infra.local.state import State
 from infra.local.status import status
 from infra.local.supervisor import Supervisor
+from tests.local_world import installation, smartfit
 
 PORT_BASE = 27440
 COMES_BACK_S = 90
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
-
-
-def _smartfit(state: State, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", "from infra.local.cli import main; main()", *arguments]
-    return subprocess.run([*command, "--state", str(state.folder)], capture_output=True, text=True, timeout=300)
 
 
 def _status(state: State) -> dict[str, dict[str, Any]]:
@@ -40,15 +35,8 @@ def _status(state: State) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def state() -> Iterator[State]:
-    # Not below pytest's own folder, which each start of pytest closes to other users; the database may run as one.
-    with tempfile.TemporaryDirectory(prefix="smartfit-") as folder:
-        made = State(Path(folder) / "s")
-        done = _smartfit(made, "up", "--port-base", str(PORT_BASE))
-        try:
-            assert done.returncode == 0, done.stdout + done.stderr
-            yield made
-        finally:
-            _smartfit(made, "down")
+    with installation(PORT_BASE) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -82,21 +70,21 @@ def test_everything_is_ready_and_the_first_operator_sees_the_local_branch(
 
 
 def test_up_again_changes_nothing_and_shows_the_addresses(state: State) -> None:
-    shown = _smartfit(state, "status", "--json")
+    shown = smartfit(state, "status", "--json")
     assert shown.returncode == 0
     before = {row["service"]: row["pid"] for row in json.loads(shown.stdout)}
     assert before == {name: row["pid"] for name, row in _status(state).items()}
-    done = _smartfit(state, "up")
+    done = smartfit(state, "up")
     assert done.returncode == 0, done.stdout + done.stderr
     assert environment.gateway_url(state) in done.stdout
     assert {name: row["pid"] for name, row in _status(state).items()} == before
-    other = _smartfit(state, "up", "--port-base", "28440")
+    other = smartfit(state, "up", "--port-base", "28440")
     assert other.returncode == 1
     assert "smartfit down" in other.stdout
 
 
 def test_second_installation_on_the_same_ports_is_refused_by_name(state: State, tmp_path: Path) -> None:
-    done = _smartfit(State(tmp_path / "other"), "up", "--port-base", str(PORT_BASE))
+    done = smartfit(State(tmp_path / "other"), "up", "--port-base", str(PORT_BASE))
     assert done.returncode == 2
     assert f"{state.ports['gateway']}" in done.stdout
     assert not (tmp_path / "other" / "pg").exists()
@@ -123,24 +111,27 @@ def test_no_secret_is_readable_by_others_or_shown_in_a_command_line(state: State
 
 def test_new_keys_and_what_the_old_ones_made_goes_on_working(state: State, session: requests.Session) -> None:
     old = _operator(state, session)
-    done = _smartfit(state, "keys", "rotate", "jwt")
+    done = smartfit(state, "keys", "rotate", "jwt")
     assert done.returncode == 0, done.stdout + done.stderr
     branches = environment.gateway_url(state) + "/access/v1/branches"
     new = _operator(state, session)
     assert [session.get(branches, headers=headers, timeout=20).status_code for headers in (old, new)] == [200, 200]
     rings = [Credentials(state.secrets).keyring, Credentials(state.secrets).edge_keyring]
     before = [json.loads(file.read_text()) for file in rings]
-    done = _smartfit(state, "keys", "rotate", "keyring")
+    done = smartfit(state, "keys", "rotate", "keyring")
     assert done.returncode == 0, done.stdout + done.stderr
     for file, ring in zip(rings, before, strict=True):
         after = json.loads(file.read_text())
         assert after["current"] != ring["current"]
         assert after["keys"].items() > ring["keys"].items()
-    done = _smartfit(state, "up")
+    done = smartfit(state, "up")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("service", ["postgres", "api", "worker", "gateway", "edge", "gate"])
+@pytest.mark.parametrize(
+    "service",
+    ["postgres", "api", "worker", "gateway", "edge", "gate", "indexer", "sender", "heartbeat", "prober", "fcm"],
+)
 def test_killed_process_comes_back_and_the_platform_with_it(
     state: State, session: requests.Session, service: str
 ) -> None:
@@ -167,7 +158,7 @@ def test_down_leaves_no_process_even_when_the_supervisor_was_killed(state: State
     psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
     assert not supervisor.running()
     assert supervisor.leftovers()
-    done = _smartfit(state, "down")
+    done = smartfit(state, "down")
     assert done.returncode == 0, done.stdout + done.stderr
     assert supervisor.leftovers() == []
     for port in state.ports.by_service.values():

@@ -1,0 +1,30 @@
+"""A whole local installation, as `smartfit up` starts it, for the tests that want to see everything at work."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra.local.state import State
+
+
+def smartfit(state: State, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """The command, on that installation."""
+    command = [sys.executable, "-c", "from infra.local.cli import main; main()", *arguments]
+    return subprocess.run([*command, "--state", str(state.folder)], capture_output=True, text=True, timeout=300)
+
+
+@contextmanager
+def installation(port_base: int) -> Iterator[State]:
+    """A new one, started; stopped and deleted at the end."""
+    # Not below pytest's own folder, which each start of pytest closes to other users; the database may run as one.
+    with tempfile.TemporaryDirectory(prefix="smartfit-") as folder:
+        made = State(Path(folder) / "s")
+        done = smartfit(made, "up", "--port-base", str(port_base))
+        try:
+            assert done.returncode == 0, done.stdout + done.stderr
+            yield made
+        finally:
+            smartfit(made, "down")
