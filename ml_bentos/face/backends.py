@@ -10,7 +10,6 @@ statically quantised to int8 25 ms at a worst cosine of 0.95; compiled by TorchI
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Protocol
 
@@ -35,11 +34,6 @@ class Backend(Protocol):
     def __call__(self, rgb: NDArray[np.float32]) -> Float32:
         """float32[n, 3, 112, 112] RGB 0..255 -> float32[n, 128], not normalised."""
         ...
-
-
-def cores() -> int:
-    """Cores this process may use, by its affinity."""
-    return len(os.sched_getaffinity(0))
 
 
 def folded(network: SFace) -> SFace:

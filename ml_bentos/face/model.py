@@ -5,20 +5,23 @@ Loaded once a process, under a lock; afterwards nothing in it changes, so any nu
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_bentos.face import backends
 from ml_bentos.face import weights as weights_module
 from ml_bentos.face.alignment import TEMPLATE, Float32, Image, align
 from ml_bentos.face.detector import Detector, Face, View
-from ml_bentos.face.network import EMBEDDING_DIM
 from ml_bentos.face.population import Population
-from ml_bentos.face.vectors import normalise
+from ml_bentos.face.vectors import EMBEDDING_DIM, normalise
+
+if TYPE_CHECKING:
+    from ml_bentos.face.backends import Backend
 
 # One detection's landmarks are off by 2-3 px of a face 100 px wide, differently at every scale, and the embedding moves
 # with them; so it is averaged over four views, two of them mirrored (the usual flip averaging), each with landmarks of its
@@ -40,9 +43,7 @@ class FaceModel:
 
     dim = EMBEDDING_DIM
 
-    def __init__(
-        self, version: str, detector: Detector, backend: backends.Backend, mean: Float32 | None = None
-    ) -> None:
+    def __init__(self, version: str, detector: Detector, backend: Backend, mean: Float32 | None = None) -> None:
         """mean: float32[128], the population's mean embedding, taken off every vector (None while it is measured)."""
         self.version = version
         self.detector = detector
@@ -50,7 +51,7 @@ class FaceModel:
         self._mean = np.zeros(self.dim, np.float32) if mean is None else mean
         # The views of a face run side by side, each on one core: with more threads for each layer, they would wait for one
         # another at every layer, for long when other processes want the cores.
-        self._pool = ThreadPoolExecutor(backends.cores(), thread_name_prefix="embed")
+        self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="embed")
 
     def detect(self, bgr: Image) -> list[Face]:
         """The faces of uint8[h, w, 3] BGR, biggest first; boxes and landmarks in px of that image."""
@@ -76,6 +77,11 @@ def _network_input(crops: NDArray[np.uint8]) -> Float32:
     return np.ascontiguousarray(crops[..., ::-1].transpose(0, 3, 1, 2), np.float32)
 
 
+def cores() -> int:
+    """Cores this process may use, by its affinity."""
+    return len(os.sched_getaffinity(0))
+
+
 _loaded: dict[str, FaceModel] = {}
 _lock = threading.Lock()
 
@@ -96,6 +102,9 @@ def load_model(version: str | None = None) -> FaceModel:
 
 def assemble(weights: weights_module.WeightSet, mean: Float32 | None) -> FaceModel:
     """A new model from a set of weights, warmed up; `mean` as for FaceModel."""
+    # Only here: most that handle faces handle templates, and need not wait a second for PyTorch.
+    from ml_bentos.face import backends
+
     # OpenCV's own pool would compete for the same cores; YuNet is too small to gain by it.
     cv2.setNumThreads(1)
     detector = Detector(weights_module.read(weights, weights.detector))

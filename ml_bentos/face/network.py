@@ -12,7 +12,8 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-EMBEDDING_DIM = 128
+from ml_bentos.face.vectors import EMBEDDING_DIM
+
 _WIDTHS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 _STRIDE_2 = frozenset({3, 5, 7, 13})
 

@@ -17,11 +17,12 @@ from typing import Any
 import click
 
 from ml_bentos import registry
-from ml_bentos.face import detector, network, weights
+from ml_bentos.face import detector, weights
 from ml_bentos.face.alignment import CROP_SIZE, TEMPLATE
 from ml_bentos.face.model import VIEWS
 from ml_bentos.face.population import load_metadata
 from ml_bentos.face.thresholds import Thresholds
+from ml_bentos.face.vectors import EMBEDDING_DIM
 
 NAME = "smartfit-face"
 
@@ -32,7 +33,7 @@ def metadata_of(version: str) -> dict[str, Any]:
     stored = load_metadata(version)
     return {
         "version": version,
-        "dim": network.EMBEDDING_DIM,
+        "dim": EMBEDDING_DIM,
         "preprocessing": {
             "detector": {"score": detector.SCORE_THRESHOLD, "nms": detector.NMS_THRESHOLD, "colours": "BGR"},
             "views": [asdict(view) for view in VIEWS],

@@ -1,10 +1,12 @@
-"""The one operation that everything about embeddings shares."""
+"""What everything about embeddings shares: their length, and how they are made comparable."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ml_bentos.face.alignment import Float32
+
+EMBEDDING_DIM = 128
 
 
 def normalise(vectors: Float32) -> Float32:
