@@ -36,8 +36,8 @@ fmt: setup ## format and mend what can be mended
 bench: setup ## benchmarks; NAME=gate for one; JSON into build/bench
 	$(BIN)/python -m tests.benchmarks $(NAME)
 
-faults: setup ## damage done on purpose
-	$(BIN)/pytest -m faults --override-ini=addopts="--import-mode=importlib -ra"
+faults: setup ## damage done on purpose; NAME=events for one; JSON into build/faults
+	$(BIN)/pytest -m faults --override-ini=addopts="--import-mode=importlib -ra" $(if $(filter all,$(NAME)),,tests/faults/$(NAME))
 
 clean: ## remove what was built (the platform's state stays)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -3,11 +3,13 @@
 import json
 import os
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
+from pika.exceptions import AMQPError
 from rich.table import Table
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,6 +23,7 @@ from platform_api.app import installed_domains
 from platform_api.core.database import unit_of_work
 from platform_api.core.events import inbox
 from platform_api.core.events.asyncapi import document
+from platform_api.core.events.bus import rabbitmq
 from platform_api.core.models import OutboxEvent
 from platform_api.worker import import_handlers
 
@@ -68,6 +71,18 @@ def tail(folder: Path | None, follow: bool, lines: int) -> None:
         time.sleep(0.5)
 
 
+def _at_broker(subscriber: str, ask: Callable[[str, str], int]) -> int:
+    """What `ask` answers of a subscriber's dead-letter queue; 0 where no broker is used."""
+    url = os.environ.get("SMARTFIT_RABBITMQ_URL")
+    if not url:
+        return 0
+    try:
+        return ask(url, subscriber)
+    except (AMQPError, OSError) as error:
+        message = f"브로커에 연결할 수 없습니다 (cannot reach the broker): {error or type(error).__name__}"
+        raise click.ClickException(message) from error
+
+
 @command.command()
 @STATE
 @click.option("--json", "as_json", is_flag=True, help="JSON으로 (machine-readable)")
@@ -88,6 +103,10 @@ def dead(folder: Path | None, as_json: bool) -> None:
                 }
                 for letter in inbox.dead_letters(session, domain)
             ]
+        if count := _at_broker(domain, rabbitmq.dead_messages):
+            queue = rabbitmq.dead_queue_name(domain)
+            row = dict.fromkeys(("event_id", "type", "received_at", "attempts"))
+            rows.append({"subscriber": domain, **row, "error": f"{count} unreadable in the broker's queue {queue}"})
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
         return
@@ -98,7 +117,7 @@ def dead(folder: Path | None, as_json: bool) -> None:
     for heading in rows[0]:
         table.add_column(heading)
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
     out.console.print(table)
 
 
@@ -115,6 +134,7 @@ def replay(folder: Path | None, subscriber: str) -> None:
             count = inbox.replay(session, subscriber)
     except SQLAlchemyError as error:
         raise click.ClickException(f"데이터베이스에 연결할 수 없습니다 (cannot reach the database): {error}") from error
+    count += _at_broker(subscriber, rabbitmq.replay_dead)
     out.say(f"{count}개를 다시 처리합니다.", f"{count} events will be handled again", "green")
 
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import pika
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from infra.local import events_cli
 from infra.local.postgres import free_port
 from platform_api.core.database import unit_of_work
 from platform_api.core.events import Event, TransientFailure, envelope, inbox, publish, registry
@@ -24,7 +26,6 @@ from platform_api.core.events.bus.rabbitmq import (
     dead_messages,
     dead_queue_name,
     queue_name,
-    replay_dead,
 )
 from platform_api.core.events.lanes import LANES
 from platform_api.core.events.worker import Worker
@@ -335,7 +336,17 @@ def test_an_event_that_reaches_no_queue_is_an_error_not_a_loss(bus: Bus, rabbitm
 
 
 @pytest.mark.parametrize("bus", ["rabbitmq"], indirect=True)
-def test_the_brokers_dead_letters_are_replayed(bus: Bus, rabbitmq: str) -> None:
+def test_the_brokers_dead_letters_are_shown_and_replayed(
+    bus: Bus, rabbitmq: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMARTFIT_RABBITMQ_URL", rabbitmq)
+
+    def smartfit_events(*arguments: str) -> str:
+        done = CliRunner().invoke(events_cli.command, [*arguments, "--state", str(tmp_path / "none")])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert json.loads(smartfit_events("dead", "--json")) == []
     bus.publish(Event.new(TYPE, "m1", 1, {"n": 1}))
     with pika.BlockingConnection(pika.URLParameters(rabbitmq)) as connection:
         channel = connection.channel()
@@ -345,7 +356,11 @@ def test_the_brokers_dead_letters_are_replayed(bus: Bus, rabbitmq: str) -> None:
             assert method is not None
             channel.basic_reject(method.delivery_tag, requeue=False)
     _until(lambda: dead_messages(rabbitmq, "access") == 2)
-    assert replay_dead(rabbitmq, "access") == 2
+    (row,) = json.loads(smartfit_events("dead", "--json"))
+    assert row["subscriber"] == "access"
+    assert row["error"].startswith("2 unreadable")
+    assert "2 events will be handled again" in " ".join(smartfit_events("replay", "access").split())
+    assert "0 events" in smartfit_events("replay", "helper")
     worker = Worker(["access"], bus)
     worker.start()
     try:

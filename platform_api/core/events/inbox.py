@@ -100,16 +100,21 @@ def accept(session: Session, event: Event, subscriber: str) -> None:
     After the commit the message may be acknowledged whatever came of it: where the handler failed, the event waits
     in the inbox and `handle_next` tries again.
     """
-    if receive(session, event, subscriber):
-        _handle(session, session.get_one(InboxEvent, (event.id, subscriber)))
+    # Written as done: nobody sees it before the commit, and only a failure needs a second write.
+    done = {"status": "done", "done_at": clock.now()}
+    values = {"event_id": event.id, "subscriber": subscriber, "type": event.type, "envelope": event.to_json(), **done}
+    statement = insert(InboxEvent).values(**values).on_conflict_do_nothing()
+    row = session.scalars(statement.returning(InboxEvent)).first()
+    if row is not None:
+        _handle(session, row, event)
     else:
         HANDLED.labels(subscriber, event.type, "repeated").inc()
 
 
-def _handle(session: Session, row: InboxEvent) -> None:
+def _handle(session: Session, row: InboxEvent, event: Event | None = None) -> None:
     subscriber = row.subscriber
     try:
-        event = Event.from_json(row.envelope)
+        event = event or Event.from_json(row.envelope)
         with session.begin_nested():
             for handler in handlers(subscriber, event.type):
                 handler(session, event)
@@ -119,7 +124,8 @@ def _handle(session: Session, row: InboxEvent) -> None:
     except Exception as error:
         _put_off(row, error)
     else:
-        row.status, row.done_at = "done", clock.now()
+        if row.status != "done":
+            row.status, row.done_at = "done", clock.now()
         HANDLED.labels(subscriber, event.type, "done").inc()
         DELAY.labels(subscriber).observe(max(0.0, (clock.now() - event.time).total_seconds()))
 
@@ -131,9 +137,8 @@ def _put_off(row: InboxEvent, error: Exception) -> None:
     row.last_error = _described(error)
     row.attempts += 1
     final = isinstance(error, PermanentFailure | InvalidEvent) or (not transient and row.attempts >= DELIVERY_LIMIT)
-    if final:
-        row.status = "dead"
-    else:
+    row.status, row.done_at = "dead" if final else "pending", None
+    if not final:
         wait = min(timedelta(seconds=0.2 * 2 ** min(row.attempts, 12)), _LONGEST_WAIT)
         row.next_attempt_at = clock.now() + wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
     outcome = "dead" if final else "retry"

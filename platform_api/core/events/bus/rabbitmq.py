@@ -20,7 +20,7 @@ from typing import Any
 import pika
 import structlog
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import AMQPChannelError, AMQPError
+from pika.exceptions import AMQPChannelError, AMQPError, ChannelClosedByBroker
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -41,6 +41,7 @@ DELIVERY_LIMIT = 20
 PREFETCH = 32
 HEARTBEAT = 15
 _LONGEST_WAIT = 10.0
+_NOT_FOUND = 404
 
 
 def parameters(urls: str) -> list[pika.URLParameters]:
@@ -260,10 +261,7 @@ def dead_messages(urls: str, subscriber: str) -> int:
         AMQPError, OSError: the broker is away.
     """
     with pika.BlockingConnection(_shuffled(parameters(urls))) as connection:
-        channel = connection.channel()
-        declare(channel, subscriber)
-        found = channel.queue_declare(dead_queue_name(subscriber), passive=True)
-        return int(found.method.message_count)
+        return _waiting(connection.channel(), dead_queue_name(subscriber))
 
 
 def replay_dead(urls: str, subscriber: str) -> int:
@@ -276,10 +274,10 @@ def replay_dead(urls: str, subscriber: str) -> int:
     """
     queue, moved = dead_queue_name(subscriber), 0
     with pika.BlockingConnection(_shuffled(parameters(urls))) as connection:
+        count = _waiting(connection.channel(), queue)
         channel = connection.channel()
-        declare(channel, subscriber)
         channel.confirm_delivery()
-        for _ in range(channel.queue_declare(queue, passive=True).method.message_count):
+        for _ in range(count):
             method, properties, body = channel.basic_get(queue)
             if method is None:
                 break
@@ -299,6 +297,16 @@ def check(urls: str) -> Callable[[], None]:
         _close(pika.BlockingConnection(_shuffled(parameters(urls))))
 
     return reach
+
+
+def _waiting(channel: BlockingChannel, queue: str) -> int:
+    """Messages in a queue; 0 where there is none, since nobody listens. The channel is not to be used again."""
+    try:
+        return int(channel.queue_declare(queue, passive=True).method.message_count)
+    except ChannelClosedByBroker as error:
+        if error.reply_code != _NOT_FOUND:
+            raise
+        return 0
 
 
 def _properties(message_id: str | None, type: str | None) -> pika.BasicProperties:

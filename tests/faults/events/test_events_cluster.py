@@ -1,0 +1,113 @@
+"""Three nodes of RabbitMQ: the node that leads a subscriber's queue is killed in mid-flow, and the flow goes on without it."""
+
+import json
+import subprocess
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.postgres import PostgresServer
+from infra.local.rabbitmq import RabbitError, RabbitNode, cluster, executable
+from platform_api.core.database import dispose_all
+from platform_api.core.events.bus.rabbitmq import queue_name
+from platform_api.core.events.lanes import lane
+from tests.events_world import SUBSCRIBER, TYPE, Line, send, wait_for
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+
+BEFORE, AFTER = 150, 300
+PAUSE_S = 0.02
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    """Three nodes, two relays, two consumers."""
+    try:
+        executable("rabbitmq-server")
+    except RabbitError as error:
+        pytest.skip(str(error))
+    # Not below pytest's own folder, which each start of pytest closes to other users; the server may run as one.
+    with tempfile.TemporaryDirectory(prefix="smartfit-events-") as folder:
+        nodes = cluster(Path(folder) / "cluster")
+        server = PostgresServer(Path(folder) / "postgres" / "data")
+        made = None
+        for node in nodes:
+            node.start()
+        try:
+            server.start()
+            for node in nodes:
+                node.wait()
+            made = Line(Path(folder), server, nodes)
+            made.start("consumer", 2)
+            made.start("relay", 2)
+            yield made
+        finally:
+            if made is not None:
+                made.stop()
+            dispose_all()
+            server.stop()
+            for node in nodes:
+                node.kill()
+            nodes[0].stop()  # nothing but the port mapper is left
+
+
+def _queue(node: RabbitNode, name: str) -> dict[str, Any]:
+    """What a node says of a queue: leader, members, online."""
+    command = [executable("rabbitmqctl"), "-q", "--formatter", "json", "list_queues"]
+    command += ["name", "type", "leader", "members", "online"]
+    told = subprocess.run(command, env=node.environment(), capture_output=True, text=True, check=True, timeout=60)
+    return next(queue for queue in json.loads(told.stdout) if queue["name"] == name)
+
+
+def _node(line: Line, name: str) -> RabbitNode:
+    return next(node for node in line.nodes if f"{node.name}@localhost" == name)
+
+
+class Producer(threading.Thread):
+    """Commits events one by one until `number` are."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(daemon=True)
+        self.number = number
+        self.ids: list[str] = []
+
+    def run(self) -> None:
+        for _ in range(self.number):
+            self.ids += send(1)
+            time.sleep(PAUSE_S)
+
+
+def test_the_flow_goes_on_when_the_leader_of_a_queue_is_killed(line: Line) -> None:
+    name = queue_name(SUBSCRIBER, lane(TYPE))
+    first = send(10)
+    wait_for(lambda: line.count() == len(first), 30, "the first events have had their effect")
+    queue = _queue(line.nodes[0], name)
+    assert queue["type"] in ("quorum", "rabbit_quorum_queue")
+    assert len(queue["members"]) == len(queue["online"]) == 3
+    leader = _node(line, queue["leader"])
+
+    producer = Producer(BEFORE + AFTER)
+    producer.start()
+    wait_for(lambda: len(producer.ids) >= BEFORE, 60, "events are flowing", every=0.01)
+    leader.kill()
+    at_kill, killed_at = len(producer.ids), time.time()
+    published = wait_for(lambda: not producer.is_alive() and [*first, *producer.ids], 60, "all are committed")
+    # One node is down all this time.
+    wait_for(lambda: len(set(line.effects())) >= len(published), 30, "all have had their effect without that node")
+    gap = min(line.committed()[event_id] for event_id in producer.ids[at_kill:]) - killed_at
+    after = _queue(next(node for node in line.nodes if node is not leader), name)
+    assert after["leader"] != queue["leader"]
+    assert len(after["online"]) == 2
+    line.stop()
+    wait_for(lambda: line.at_broker() == 0, 20, "the broker has nothing left")
+    effects = Counter(line.effects())
+    print(f"\n{len(published)} events; the first effect after the kill came {gap:.2f} s later")
+    assert set(effects) == set(published)
+    assert max(effects.values()) == 1
+    assert line.unsent() == line.unhandled() == 0

@@ -1,0 +1,130 @@
+"""2,000 events from outbox over RabbitMQ to inbox, with broker, relays and consumers killed in turn: none lost, none doubled.
+
+Each is killed with kill -9 in the middle of its work and started again, as a supervisor would. What happened is told in
+build/faults/events.json.
+"""
+
+import json
+import random
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.local.postgres import PostgresServer
+from infra.local.rabbitmq import RabbitError, RabbitNode, executable
+from platform_api.core.database import dispose_all
+from tests.events_world import Line, send, wait_for
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(420)]
+
+EVENTS = 2000
+ROUNDS = 4
+IN_ORDER = ("relay", "consumer", "broker")
+REPORT = Path(__file__).parents[3] / "build" / "faults" / "events.json"
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    """One node, two relays, two consumers."""
+    try:
+        executable("rabbitmq-server")
+    except RabbitError as error:
+        pytest.skip(str(error))
+    # Not below pytest's own folder, which each start of pytest closes to other users; the server may run as one.
+    with tempfile.TemporaryDirectory(prefix="smartfit-events-") as folder:
+        node = RabbitNode(Path(folder) / "rabbitmq")
+        server = PostgresServer(Path(folder) / "postgres" / "data")
+        made = None
+        node.start()
+        try:
+            server.start()
+            node.wait()
+            made = Line(Path(folder), server, [node])
+            made.start("consumer", 2)
+            made.start("relay", 2)
+            yield made
+        finally:
+            if made is not None:
+                made.stop()
+            dispose_all()
+            server.stop()
+            node.stop()
+
+
+class Producer(threading.Thread):
+    """Commits events: half of them in one transaction, so that a relay has its hands full, the others one by one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(daemon=True)
+        self.number = number
+        self.ids: list[str] = []
+
+    def run(self) -> None:
+        together = self.number // 2
+        self.ids += send(together)
+        for _ in range(self.number - together):
+            self.ids += send(1)
+            time.sleep(0.005)
+
+
+def _kill(line: Line, what: str) -> None:
+    if what == "broker":
+        node = line.nodes[0]
+        node.kill()
+        node.start()
+        node.wait()
+    else:
+        line.kill(next(process for process in line.processes if process.role == what))
+        line.start(what)
+
+
+def test_nothing_is_lost_or_doubled_whatever_is_killed(line: Line) -> None:
+    begun = time.monotonic()
+    turns = [what for _ in range(ROUNDS) for what in IN_ORDER]
+    share, rest = divmod(EVENTS, len(turns) + 1)
+    published: list[str] = []
+    kills: Counter[str] = Counter()
+    in_flight: Counter[str] = Counter()
+    for what in turns:
+        producer = Producer(share)
+        producer.start()
+        # At another moment each time, from the first publishing of the batch to the handling of the last events.
+        time.sleep(random.uniform(0.1, 0.6))
+        in_flight[what] += len(published) + len(producer.ids) - line.count()
+        _kill(line, what)
+        kills[what] += 1
+        producer.join(60)
+        published += producer.ids
+    published += send(share + rest)
+    assert len(published) == len(set(published)) == EVENTS
+
+    # Doubled events are waited for as well: nothing may be left on the way before they are counted.
+    wait_for(lambda: len(set(line.effects())) >= EVENTS and line.unsent() == 0, 120, "all effects")
+    line.stop()
+    wait_for(lambda: line.at_broker() == 0, 20, "the broker has nothing left")
+    effects = Counter(line.effects())
+    report = {
+        "events": EVENTS,
+        "kills": dict(kills),
+        "lost": len(set(published) - set(effects)),
+        "doubled": sum(1 for count in effects.values() if count > 1),
+        "unasked": len(set(effects) - set(published)),
+        "seconds": round(time.monotonic() - begun, 1),
+        "in_flight_at_kills": dict(in_flight),
+        "came_again_at_least": line.repeated(),
+        "unhandled": line.unhandled(),
+    }
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(f"\n{json.dumps(report)} -> {REPORT.name}")
+    assert report["lost"] == 0
+    assert report["doubled"] == 0
+    assert report["unasked"] == report["unhandled"] == 0
+    # The kills were not harmless: each found events on their way, and messages came more than once.
+    assert all(in_flight[what] > 0 for what in IN_ORDER)
+    assert report["came_again_at_least"] > 0
