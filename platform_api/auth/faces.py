@@ -184,7 +184,7 @@ def _prepare(session: Session, member_id: str, examined: Examined) -> tuple[Face
         status="held",
     )
     keys = {index: f"{objects.folder(member_id)}/{new_id()}" for index, _ in examined.crops}
-    objects.write(session, {keys[index]: jpeg for index, jpeg in examined.crops})
+    objects.crops.write(session, {keys[index]: jpeg for index, jpeg in examined.crops})
     crops = [
         FaceCrop(
             object_key=keys[index],

@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 
-from platform_api.auth.objects import sweep
+from platform_api.auth.objects import crops
 from platform_api.core.jobs import every
 
 
 @every("auth", timedelta(hours=1))
 def sweep_objects() -> None:
     """Delete the objects a crash or a silent store left behind."""
-    while sweep():
+    while crops.sweep():
         pass

@@ -34,7 +34,7 @@ def delete_templates(session: Session, templates: Sequence[FaceTemplate]) -> Non
     if not templates:
         return
     ids = [template.id for template in templates]
-    objects.remove(session, crop_keys(session, ids))
+    objects.crops.remove(session, crop_keys(session, ids))
     for template in templates:
         session.expunge(template)
     session.execute(delete(FaceTemplate).where(FaceTemplate.id.in_(ids)))

@@ -12,5 +12,5 @@ def delete_old() -> None:
     """Delete visits past their time, and photos a crash left behind."""
     with unit_of_work("branch") as session:
         preferences.forget_old_visits(session)
-    while photos.sweep() == 200:
+    while photos.pictures.sweep():
         pass

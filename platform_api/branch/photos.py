@@ -1,18 +1,11 @@
-"""Public photos of a branch: freed of everything but the picture, kept in step with the database by notes (see `sweep`).
-
-Before an object is written, its key is noted in a transaction of its own; the transaction that refers to it takes the note
-back. So whenever the process dies, each object is either referred to or noted.
-"""
+"""Public photos of a branch: freed of everything but the picture, kept in step with the database (see `core.objects`)."""
 
 import io
-from datetime import timedelta
 from functools import cache
 
 import numpy as np
-import structlog
 from PIL import Image
-from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ml_bentos.face.images import ImageProblem, decode_image
@@ -20,24 +13,23 @@ from platform_api.branch import branches
 from platform_api.branch.authority import must_manage
 from platform_api.branch.models import Branch, BranchPhoto, ObjectDeletion
 from platform_api.branch.settings import settings
-from platform_api.core.clock import now
-from platform_api.core.database import on_commit, on_rollback, unit_of_work
 from platform_api.core.errors import Problem
 from platform_api.core.models import new_id
+from platform_api.core.objects import TrackedObjects
 from platform_api.core.schemas import check_match
 from platform_api.core.security import Principal
 from platform_api.core.storage import ObjectStore
 
-log = structlog.get_logger(__name__)
-
 JPEG_QUALITY = 88
-GRACE = timedelta(hours=1)
 
 
 @cache
 def store() -> ObjectStore:
     """The object store of this process."""
     return ObjectStore.from_settings(settings())
+
+
+pictures = TrackedObjects("branch", ObjectDeletion, lambda: store())
 
 
 def add(
@@ -55,15 +47,13 @@ def add(
     photo_id = new_id()
     key = f"branches/{branch_id}/{photo_id}.jpg"
     # Before the branch is locked: nobody holds a lock while waiting for a second connection.
-    _note(key)
+    pictures.note([key])
     branch = branches.get(session, branch_id, lock=True)
     check_match(if_match, branch.version)
     count = session.scalar(select(func.count()).where(BranchPhoto.branch_id == branch_id)) or 0
     if count >= settings().branch_photos_max:
         raise Problem(409, "photos_full", "사진이 너무 많습니다. 먼저 지우세요.", "Too many photos; delete one first.")
-    on_rollback(session, lambda: discard([key]))
-    store().put(key, jpeg, sealed=False)
-    session.execute(delete(ObjectDeletion).where(ObjectDeletion.object_key == key))
+    pictures.write_noted(session, {key: jpeg}, sealed=False)
     session.add(
         BranchPhoto(
             photo_id=photo_id, branch_id=branch_id, object_key=key, caption=caption, width=size[0], height=size[1]
@@ -87,8 +77,7 @@ def remove(session: Session, who: Principal, branch_id: str, photo_id: str, if_m
     photo = _of(session, branch_id, photo_id)
     key = photo.object_key
     session.delete(photo)
-    session.execute(insert(ObjectDeletion).values(object_key=key, due_at=now()).on_conflict_do_nothing())
-    on_commit(session, lambda: discard([key]))
+    pictures.remove(session, [key])
     session.flush()
     session.refresh(branch, ["photos"])
     branches.touch(session, who.id, branch, "branch.photo_remove", {"photo_id": photo_id})
@@ -104,30 +93,6 @@ def jpeg_of(session: Session, branch_id: str, photo_id: str) -> bytes:
         raise Problem(404) from error
 
 
-def discard(keys: list[str]) -> None:
-    """Delete noted objects, and then the notes. What the store refuses stays noted for `sweep`."""
-    done = []
-    for key in keys:
-        try:
-            store().delete(key)
-        except Exception as error:
-            log.warning("object_not_deleted", error=type(error).__name__)
-        else:
-            done.append(key)
-    if done:
-        with unit_of_work("branch") as session:
-            session.execute(delete(ObjectDeletion).where(ObjectDeletion.object_key.in_(done)))
-
-
-def sweep(limit: int = 200) -> int:
-    """Delete objects whose time has come. Returns how many were tried."""
-    with unit_of_work("branch") as session:
-        query = select(ObjectDeletion.object_key).where(ObjectDeletion.due_at <= now())
-        keys = list(session.scalars(query.order_by(ObjectDeletion.due_at).limit(limit)))
-    discard(keys)
-    return len(keys)
-
-
 def _read(data: bytes) -> tuple[bytes, tuple[int, int]]:
     try:
         bgr = decode_image(data, max_bytes=settings().branch_photo_max_bytes)
@@ -138,11 +103,6 @@ def _read(data: bytes) -> tuple[bytes, tuple[int, int]]:
     written = io.BytesIO()
     picture.save(written, "JPEG", quality=JPEG_QUALITY, optimize=True, progressive=True)
     return written.getvalue(), picture.size
-
-
-def _note(key: str) -> None:
-    with unit_of_work("branch") as apart:
-        apart.add(ObjectDeletion(object_key=key, due_at=now() + GRACE))
 
 
 def _of(session: Session, branch_id: str, photo_id: str) -> BranchPhoto:

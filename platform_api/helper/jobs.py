@@ -29,7 +29,7 @@ def delete_photos() -> None:
         with unit_of_work("helper") as session:
             if not tasks.forget_photos(session):
                 break
-    while objects.sweep() == 200:
+    while objects.photos.sweep():
         pass
     with unit_of_work("helper") as session:
         limits.forget(session, (clock.now() - COUNTS_KEPT).date())

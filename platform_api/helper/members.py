@@ -63,7 +63,7 @@ def erase(session: Session, helper_id: str, version: int) -> None:
     helper = lock(session, helper_id)
     tasks = list(session.scalars(select(Task).where(Task.helper_id == helper_id).with_for_update()))
     photos = list(session.scalars(select(Photo).where(Photo.task_id.in_([task.task_id for task in tasks]))))
-    objects.remove(session, [photo.object_key for photo in photos if photo.object_key])
+    objects.photos.remove(session, [photo.object_key for photo in photos if photo.object_key])
     for photo in photos:
         photo.task_id = photo.object_key = photo.label = photo.verdict = photo.reason = None
     for task in tasks:

@@ -116,7 +116,7 @@ def _keep_photos(session: Session, task: Task, pictures: Sequence[photos.Picture
                 422, "photo_reused", *photos.TEXTS["same_file"], photos=[photos.refusal(0, "same_file")]
             ) from error
         raise
-    objects.write(session, {str(p.object_key): q.jpeg for p, q in zip(kept, pictures, strict=True)})
+    objects.photos.write(session, {str(p.object_key): q.jpeg for p, q in zip(kept, pictures, strict=True)})
     session.refresh(task, ["photos"])
 
 
@@ -203,7 +203,7 @@ def forget_photos(session: Session, limit: int = 500) -> int:
     before = clock.now() - timedelta(days=settings().helper_photos_keep_days)
     query = select(Photo).where(Photo.created_at < before, Photo.object_key.is_not(None))
     old = list(session.scalars(query.order_by(Photo.created_at).limit(limit).with_for_update(skip_locked=True)))
-    objects.remove(session, [str(photo.object_key) for photo in old])
+    objects.photos.remove(session, [str(photo.object_key) for photo in old])
     for photo in old:
         photo.object_key = None
     return len(old)

@@ -1,20 +1,13 @@
 """The multipart request that hands work in: its fields checked like any JSON, and few pictures in memory at once."""
 
-import functools
-import threading
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from flask import request
 from marshmallow import Schema, ValidationError
 
 from platform_api.core.errors import Problem
+from platform_api.core.turnstile import Turnstile
 from platform_api.helper.settings import settings
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-PATIENCE_S = 5.0
 
 
 def form(schema: Schema) -> dict[str, Any]:
@@ -32,42 +25,11 @@ def form(schema: Schema) -> dict[str, Any]:
     return fields
 
 
-class FewAtOnce:
-    """Lets so many uploads through at once, and tells the others to come again (503 `busy`).
-
-    Each takes tens of megabytes, and a second database connection (see `objects`) while it holds its first: with too many
-    at once, all would hold one and wait for another.
-    """
-
-    def __init__(self) -> None:
-        self._free: threading.BoundedSemaphore | None = None
-        self._lock = threading.Lock()
-
-    def reset(self) -> None:
-        """Take the number from the settings anew."""
-        self._free = None
-
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Guard a route."""
-
-        @functools.wraps(function)
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self._lock:
-                free = self._free = self._free or threading.BoundedSemaphore(settings().helper_uploads_at_once)
-            if not free.acquire(timeout=PATIENCE_S):
-                raise Problem(
-                    503,
-                    "busy",
-                    "지금 사진이 몰려 있습니다. 잠시 후 다시 보내세요.",
-                    "Many photos are coming in just now; send yours again in a moment.",
-                    headers={"Retry-After": "1"},
-                )
-            try:
-                return function(*args, **kwargs)
-            finally:
-                free.release()
-
-        return guarded
-
-
-few_at_once = FewAtOnce()
+# Each takes tens of megabytes, and a second database connection (see `core.objects`) while it holds its first: with too
+# many at once, all would hold one and wait for another.
+few_at_once = Turnstile(
+    lambda: settings().helper_uploads_at_once,
+    "지금 사진이 몰려 있습니다. 잠시 후 다시 보내세요.",
+    "Many photos are coming in just now; send yours again in a moment.",
+    patience_s=5.0,
+)

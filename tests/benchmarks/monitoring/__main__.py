@@ -1,10 +1,11 @@
-"""`python -m tests.benchmarks.monitoring [--devices N] [--workers W]`: from a fault to its alert, and alerts for nothing.
+"""`python -m tests.benchmarks.monitoring [--devices N ...] [--workers W]`: from a fault to its alert, and alerts for nothing.
 
 Simulated equipment (infra/sandboxes/equipment: real TLS, HTTPS echoes, signed heartbeat lines) breaks in every way at
 random times, at 0, 1 and 5 % of echoes lost. Measured, with the product's own settings: seconds from the fault to its
 push being received by the push gateway's sandbox (relay, notification domain and sender are in between), and to its
-EquipmentFault being readable in the outbox. All of it shares the machine's cores with the prober. Beside it stands the limit that the rules set themselves: a fault waits for the next regular probe (10 s, so
-up to 10 s), then for three re-probes 1 s apart, and 1 s for the last answer where there is none.
+EquipmentFault being readable in the outbox. All of it shares the machine's cores with the prober. Beside it stands the
+limit that the rules set themselves: a fault waits for the next regular probe (10 s, so up to 10 s), then for three
+re-probes 1 s apart, and 1 s for the last answer where there is none.
 """
 
 import argparse
@@ -39,6 +40,7 @@ SETTLE_S = 20.0
 PER_BRANCH = 50
 HEARTBEAT_LOST = 5
 HEARTBEAT_S, GRACE_S = 20, 5
+FLEETS = (1000, 10_000)
 BAR_P95_S = 15.0
 
 
@@ -270,18 +272,21 @@ def report(
 def main() -> None:
     """Run, print a table, leave JSON."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.monitoring")
-    parser.add_argument("--devices", type=int, default=1000)
+    parser.add_argument("--devices", type=int, nargs="+", default=FLEETS)
     parser.add_argument("--workers", type=int, default=1, help="workers of the prober")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        figures = run(options.devices, options.workers, options.seed, Path(folder))
+    runs = []
     place = Path("build/bench/monitoring.json")
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(json.dumps(figures, indent=2) + "\n")
-    for name, value in figures.items():
-        print(f"{name:24} {value}")
-    print(f"P95 {figures['p95_s']} s, bar {BAR_P95_S} s: {'met' if figures['p95_s'] < BAR_P95_S else 'NOT met'}")
+    for devices in options.devices:
+        with tempfile.TemporaryDirectory() as folder:
+            runs.append(run(devices, options.workers, options.seed, Path(folder)))
+        # The first fleet is the one the bar is for.
+        place.write_text(json.dumps({**runs[0], "runs": runs}, indent=2) + "\n")
+        for name, value in runs[-1].items():
+            print(f"{name:24} {value}")
+        print(f"P95 {runs[-1]['p95_s']} s, bar {BAR_P95_S} s: {'met' if runs[-1]['p95_s'] < BAR_P95_S else 'NOT met'}")
 
 
 if __name__ == "__main__":

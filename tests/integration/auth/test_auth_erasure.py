@@ -11,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
+from platform_api.auth import jobs
 from platform_api.core.database import database
 from platform_api.core.storage import ObjectStore
 from tests.integration.auth.conftest import PASSWORD, AccessStandIn, Member, NewMember
@@ -89,9 +90,7 @@ def test_files_go_later_when_the_store_does_not_answer(
         silent.setattr(ObjectStore, "delete_prefix", refuse)
         assert everywhere.call("DELETE", "/members/me").status_code == 204
     assert list((object_store_dir / "faces" / everywhere.id).iterdir())
-    from platform_api.auth.sweep import main
-
-    main()
+    jobs.sweep_objects()
     assert not [path for path in object_store_dir.rglob(f"*{everywhere.id}*/*") if path.is_file()]
     assert set(rows_with(everywhere.id)) == {"outbox", "audit_log"}
 

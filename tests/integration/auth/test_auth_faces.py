@@ -279,7 +279,7 @@ def test_what_a_crash_or_a_silent_store_leaves_is_swept(
         assert member.call("DELETE", "/members/me/face").status_code == 204
     assert len(files(object_store_dir)) == 1
     assert count(ObjectDeletion) == 1
-    assert objects.sweep() == 1
+    assert objects.crops.sweep() == 1
     assert (files(object_store_dir), count(ObjectDeletion)) == ([], 0)
 
 

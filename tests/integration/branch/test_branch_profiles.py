@@ -12,6 +12,7 @@ from platform_api.branch.models import ObjectDeletion
 from platform_api.core import clock
 from platform_api.core.database import unit_of_work
 from platform_api.core.events.envelope import check
+from platform_api.core.objects import GRACE
 
 HOURS = {"mon": [["06:00", "23:00"]], "sat": [["08:00", "20:00"]]}
 
@@ -167,7 +168,7 @@ def test_a_stale_edit_leaves_no_photo(world: Any) -> None:
     form = {"photo": (io.BytesIO(world.picture()), "p.jpg")}
     answer = world.refused("POST", "/branches/gangnam/photos", data=form, headers={"If-Match": '"7"'})
     assert answer == (412, "precondition_failed")
-    with clock.travel(photos.GRACE + timedelta(minutes=1)):
+    with clock.travel(GRACE + timedelta(minutes=1)):
         jobs.delete_old()
     assert photos.store().list("branches") == []
     assert world.rows("SELECT count(*) FROM object_deletion")[0][0] == 0
@@ -175,11 +176,11 @@ def test_a_stale_edit_leaves_no_photo(world: Any) -> None:
 
 def test_photos_of_a_crash_are_swept(world: Any) -> None:
     with unit_of_work("branch") as session:
-        session.add(ObjectDeletion(object_key="branches/gangnam/lost.jpg", due_at=clock.now() + photos.GRACE))
+        session.add(ObjectDeletion(object_key="branches/gangnam/lost.jpg", due_at=clock.now() + GRACE))
     photos.store().put("branches/gangnam/lost.jpg", b"left behind", sealed=False)
     jobs.delete_old()
     assert photos.store().exists("branches/gangnam/lost.jpg")
-    with clock.travel(photos.GRACE + timedelta(seconds=1)):
+    with clock.travel(GRACE + timedelta(seconds=1)):
         jobs.delete_old()
     assert not photos.store().exists("branches/gangnam/lost.jpg")
 

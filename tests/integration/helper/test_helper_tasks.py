@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from platform_api.core import clock
 from platform_api.core.database import unit_of_work
 from platform_api.core.events.envelope import check
+from platform_api.core.objects import GRACE
 from platform_api.helper import jobs, objects, tasks
 from platform_api.helper.models import ObjectDeletion
 from platform_api.helper.settings import settings
@@ -321,16 +322,16 @@ def test_pictures_go_when_their_time_is_over_and_are_known_again_all_the_same(wo
 
 def test_objects_of_a_crash_are_swept(world: Any) -> None:
     with pytest.raises(RuntimeError), unit_of_work("helper") as session:
-        objects.write(session, {"tasks/crash/1": b"picture"})
+        objects.photos.write(session, {"tasks/crash/1": b"picture"})
         raise RuntimeError("dies before the commit")
     assert objects.store().list("tasks/crash") == []
     # A process that was killed leaves the object and the note that it was to be.
     with unit_of_work("helper") as session:
-        session.add(ObjectDeletion(object_key="tasks/crash/2", due_at=clock.now() + objects.GRACE))
+        session.add(ObjectDeletion(object_key="tasks/crash/2", due_at=clock.now() + GRACE))
     objects.store().put("tasks/crash/2", b"left behind", sealed=True)
     jobs.delete_photos()
     assert objects.store().exists("tasks/crash/2")
-    with clock.travel(objects.GRACE + timedelta(seconds=1)):
+    with clock.travel(GRACE + timedelta(seconds=1)):
         jobs.delete_photos()
     assert not objects.store().exists("tasks/crash/2")
 
