@@ -9,7 +9,8 @@ processes of their own, and as many consumers as relays. Two measurements of eac
   for the commit to the moment its effect is committed in the subscriber's database.
 
 Beside it the limit in the same run: bare pika with confirms and acknowledgements, messages of the same size, the same
-number of processes, no database. JSON in build/bench/events.json.
+number of processes, no database. How busy the machine was with other things (percent of all cores, for two seconds
+before each) stands beside the figures. JSON in build/bench/events.json.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import psutil
 from sqlalchemy import func, select
 
 from infra.local.postgres import PostgresServer
@@ -93,6 +95,7 @@ def run(folder: Path, number: int, rate: float, seconds: float) -> list[dict[str
         node.wait()
         line = Line(folder, server, [node])
         for relays in RELAYS:
+            busy = psutil.cpu_percent(2.0)  # by others: nothing of ours works now
             bare = limit.measure(node.url, relays, relays, number, size)
             line.start("consumer", relays)
             line.start("relay", relays)
@@ -100,6 +103,7 @@ def run(folder: Path, number: int, rate: float, seconds: float) -> list[dict[str
             figures = {"relays": relays, "consumers": relays, "message_bytes": size, **burst(line, number)}
             time.sleep(SETTLE_S)
             figures |= steady(line, rate, seconds)
+            figures["busy_before_percent"] = busy
             figures |= {f"limit_{name}": value for name, value in bare.items()}
             line.stop()
             results.append(figures)
@@ -132,6 +136,7 @@ def main() -> None:
         "p50_ms": "p50 ms",
         "p95_ms": "p95 ms",
         "p99_ms": "p99 ms",
+        "busy_before_percent": "others %",
     }
     print("".join(f"{heading:>13}" for heading in columns.values()))
     for figures in results:
