@@ -20,7 +20,7 @@ from infra.local.credentials import OPERATOR_EMAIL, Credentials
 from infra.local.services import ORDER
 from infra.local.state import State
 from infra.local.status import status
-from infra.local.supervisor import Supervisor
+from infra.local.supervisor import Supervisor, log_file
 from tests.local_world import installation, smartfit
 
 PORT_BASE = 27440
@@ -99,6 +99,12 @@ def test_nothing_listens_beyond_loopback(state: State) -> None:
     ]
     assert len(listening) >= len(ORDER)
     assert {address.ip for address in listening} == {"127.0.0.1"}
+
+
+def test_the_gate_node_goes_first_where_the_system_allows_it(state: State) -> None:
+    (worker,) = psutil.Process(Supervisor(state).pid("edge")).children()
+    refused = "SMARTFIT_EDGE_REALTIME" in log_file(state, "edge").read_text()
+    assert (os.sched_getscheduler(worker.pid) == os.SCHED_RR) != refused
 
 
 def test_no_secret_is_readable_by_others_or_shown_in_a_command_line(state: State) -> None:

@@ -15,15 +15,12 @@ from flask.testing import FlaskClient
 from PIL import Image
 from sqlalchemy import select, text
 from uuid_utils.compat import uuid7
-from werkzeug.test import TestResponse
 
 from platform_api.app import create_app
-from platform_api.branch import events
 from platform_api.core import clock
 from platform_api.core.database import database, unit_of_work
-from platform_api.core.events.envelope import Event
-from platform_api.core.events.registry import handlers
 from platform_api.core.models import OutboxEvent
+from tests.domain_world import DomainWorld
 
 
 @pytest.fixture(scope="session")
@@ -41,36 +38,15 @@ def application(postgres: Any, keys: Any, objects: Path) -> Iterator[Flask]:
         yield create_app(["branch"])
 
 
-class World:
+class World(DomainWorld):
     """Shorthand for what people and other domains do."""
 
+    domain = "branch"
+
     def __init__(self, client: FlaskClient, token_for: Callable[..., dict[str, str]]) -> None:
-        self.client = client
-        self.token_for = token_for
-        self.operator = token_for("operator-1", "operator")
+        super().__init__(client, token_for)
         self.manager = token_for("manager-1", "branch_manager", branch_ids=("gangnam",))
         self.stranger = token_for("manager-2", "branch_manager", branch_ids=("mapo",))
-
-    def call(self, method: str, path: str, who: dict[str, str] | None = None, **options: Any) -> TestResponse:
-        headers = {**(self.operator if who is None else who), **options.pop("headers", {})}
-        return self.client.open(f"/branch/v1{path}", method=method, headers=headers, **options)
-
-    def ok(self, method: str, path: str, who: dict[str, str] | None = None, **options: Any) -> Any:
-        answer = self.call(method, path, who, **options)
-        assert answer.status_code < 300, answer.text
-        return answer.json
-
-    def refused(self, method: str, path: str, who: dict[str, str] | None = None, **options: Any) -> tuple[int, str]:
-        """Status and code of an answer that must be a problem document."""
-        answer = self.call(method, path, who, **options)
-        assert answer.content_type == "application/problem+json", (answer.status_code, answer.text)
-        assert answer.json["detail"]
-        assert answer.json["detail_en"]
-        return answer.status_code, answer.json["code"]
-
-    def etag(self, path: str) -> dict[str, str]:
-        """If-Match of what is there now."""
-        return {"If-Match": self.call("GET", path).headers["ETag"]}
 
     @staticmethod
     def profile(branch_id: str = "gangnam", **fields: Any) -> dict[str, Any]:
@@ -81,15 +57,6 @@ class World:
 
     def branch(self, branch_id: str = "gangnam", **fields: Any) -> dict[str, Any]:
         return dict(self.ok("POST", "/branches", json=self.profile(branch_id, **fields)))
-
-    def deliver(self, type: str, subject: str, version: int, data: dict[str, Any]) -> None:
-        """Deliver an event, as the worker would."""
-        event = Event(uuid7(), type, subject, version, clock.now(), data)
-        with unit_of_work("branch") as session:
-            found = handlers(events.SUBSCRIBER, type)
-            assert found, f"nobody hears {type}"
-            for handler in found:
-                handler(session, event)
 
     def judged(
         self,

@@ -14,16 +14,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
 from sqlalchemy import select, text
-from uuid_utils.compat import uuid7
-from werkzeug.test import TestResponse
 
 from platform_api.app import create_app
 from platform_api.core import clock
 from platform_api.core.database import database, unit_of_work
-from platform_api.core.events.envelope import Event
-from platform_api.core.events.registry import handlers
 from platform_api.core.models import OutboxEvent
-from platform_api.helper import events
+from tests.domain_world import DomainWorld
 
 
 def made_photo(seed: int, quality: int = 85) -> bytes:
@@ -50,35 +46,18 @@ def application(postgres: Any, keys: Any, objects: Path) -> Iterator[Flask]:
         yield create_app(["helper"])
 
 
-class World:
+class World(DomainWorld):
     """Shorthand for what people and other domains do."""
 
+    domain = "helper"
+
     def __init__(self, client: FlaskClient, token_for: Callable[..., dict[str, str]], objects: Path) -> None:
-        self.client = client
-        self.token_for = token_for
+        super().__init__(client, token_for)
         self.objects = objects
-        self.operator = token_for("operator-1", "operator")
         self.seed = 1000
 
     def helper(self, name: str = "helper-1") -> dict[str, str]:
         return self.token_for(name, "helper")
-
-    def call(self, method: str, path: str, who: dict[str, str] | None = None, **options: Any) -> TestResponse:
-        headers = {**(self.operator if who is None else who), **options.pop("headers", {})}
-        return self.client.open(f"/helper/v1{path}", method=method, headers=headers, **options)
-
-    def ok(self, method: str, path: str, who: dict[str, str] | None = None, **options: Any) -> Any:
-        answer = self.call(method, path, who, **options)
-        assert answer.status_code < 300, answer.text
-        return answer.json
-
-    def refused(self, method: str, path: str, who: dict[str, str] | None = None, **options: Any) -> tuple[int, str]:
-        """Status and code of an answer that must be a problem document."""
-        answer = self.call(method, path, who, **options)
-        assert answer.content_type == "application/problem+json", (answer.status_code, answer.text)
-        assert answer.json["detail"]
-        assert answer.json["detail_en"]
-        return answer.status_code, answer.json["code"]
 
     def photo(self) -> bytes:
         self.seed += 1
@@ -104,15 +83,6 @@ class World:
             "branch.BranchInfoCreated" if version == 1 else "branch.BranchInfoChanged", branch_id, version, data
         )
         return branch_id
-
-    def deliver(self, type: str, subject: str, version: int, data: dict[str, Any]) -> None:
-        """Deliver an event, as the worker would."""
-        event = Event(uuid7(), type, subject, version, clock.now(), data)
-        with unit_of_work("helper") as session:
-            found = handlers(events.SUBSCRIBER, type)
-            assert found, f"nobody hears {type}"
-            for handler in found:
-                handler(session, event)
 
     def judge(self, task: dict[str, Any], verdict: str = "done", at: datetime | None = None, version: int = 2) -> None:
         self.deliver("mlops.TaskJudged", task["task_id"], version, self.judgement(task, verdict, at))

@@ -12,19 +12,16 @@ from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image, ImageDraw
 from sqlalchemy import select, text
-from uuid_utils.compat import uuid7
-from werkzeug.test import TestResponse
 
 from ml_bentos.laundry import dataset, train
 from platform_api.app import create_app
 from platform_api.core import clock
 from platform_api.core.database import database, unit_of_work
-from platform_api.core.events.envelope import Event
-from platform_api.core.events.registry import handlers
 from platform_api.core.models import AuditRecord, OutboxEvent
-from platform_api.mlops import dataset_store, events, judging, rollout, supervision
+from platform_api.mlops import dataset_store, judging, rollout, supervision
 from platform_api.mlops.judge import judge
 from platform_api.mlops.settings import settings
+from tests.domain_world import DomainWorld
 
 SIZES = (80, 64, 72)
 HELPERS = [f"helper-{number}" for number in range(16)]
@@ -106,43 +103,17 @@ def application(postgres: Any, keys: Any, objects: Path, models_dir: Path) -> It
         yield create_app(["mlops"])
 
 
-class World:
+class World(DomainWorld):
     """Shorthand for what people, other domains and the worker do."""
 
+    domain = "mlops"
+
     def __init__(self, client: FlaskClient, token_for: Callable[..., dict[str, str]], objects: Path) -> None:
-        self.client = client
-        self.token_for = token_for
+        super().__init__(client, token_for)
         self.objects = objects
-        self.operator = token_for("operator-1", "operator")
         self.number = 0
 
-    def call(self, method: str, path: str, who: dict[str, str] | None = None, **options: Any) -> TestResponse:
-        headers = {**(self.operator if who is None else who), **options.pop("headers", {})}
-        return self.client.open(f"/mlops/v1{path}", method=method, headers=headers, **options)
-
-    def ok(self, method: str, path: str, who: dict[str, str] | None = None, **options: Any) -> Any:
-        answer = self.call(method, path, who, **options)
-        assert answer.status_code < 300, answer.text
-        return answer.json
-
-    def refused(self, method: str, path: str, who: dict[str, str] | None = None, **options: Any) -> tuple[int, str]:
-        """Status and code of an answer that must be a problem document."""
-        answer = self.call(method, path, who, **options)
-        assert answer.content_type == "application/problem+json", (answer.status_code, answer.text)
-        assert answer.json["detail"]
-        assert answer.json["detail_en"]
-        return answer.status_code, answer.json["code"]
-
     # --- what other domains do
-
-    def deliver(self, type: str, subject: str, version: int, data: dict[str, Any]) -> None:
-        """Deliver an event, as the worker would."""
-        event = Event(uuid7(), type, subject, version, clock.now(), data)
-        with unit_of_work("mlops") as session:
-            found = handlers(events.SUBSCRIBER, type)
-            assert found, f"nobody hears {type}"
-            for handler in found:
-                handler(session, event)
 
     def task(self, *photos: bytes, kind: str = "hanging") -> dict[str, Any]:
         """A task whose photos lie in the object store, as helper announces it."""
