@@ -24,6 +24,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(420)]
 
 EVENTS = 2000
 ROUNDS = 4
+QUIET_S = 25.0
+"""Longer than any retry of these events takes."""
 IN_ORDER = ("relay", "consumer", "broker")
 REPORT = Path(__file__).parents[3] / "build" / "faults" / "events.json"
 
@@ -63,24 +65,41 @@ class Producer(threading.Thread):
         super().__init__(daemon=True)
         self.number = number
         self.ids: list[str] = []
+        self.begun = threading.Event()
 
     def run(self) -> None:
         together = self.number // 2
         self.ids += send(together)
+        self.begun.set()
         for _ in range(self.number - together):
             self.ids += send(1)
             time.sleep(0.005)
 
 
-def _kill(line: Line, what: str) -> None:
+def _kill(line: Line, what: str) -> int:
+    """Kill all of a kind and start them again. Returns how many there were."""
     if what == "broker":
         node = line.nodes[0]
         node.kill()
         node.start()
         node.wait()
-    else:
-        line.kill(next(process for process in line.processes if process.role == what))
-        line.start(what)
+        return 1
+    doomed = [process for process in line.processes if process.role == what]
+    for process in doomed:
+        line.kill(process)
+    line.start(what, len(doomed))
+    return len(doomed)
+
+
+def _wait_for_the_last(line: Line) -> None:
+    """Until every event has had its effect, or nothing has happened for so long that the others are lost."""
+    before, since = None, time.monotonic()
+    while (now := (line.unsent(), len(set(line.effects())))) != (0, EVENTS):
+        if now != before:
+            before, since = now, time.monotonic()
+        if time.monotonic() - since > QUIET_S:
+            return
+        time.sleep(0.25)
 
 
 def test_nothing_is_lost_or_doubled_whatever_is_killed(line: Line) -> None:
@@ -93,18 +112,18 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed(line: Line) -> None:
     for what in turns:
         producer = Producer(share)
         producer.start()
-        # At another moment each time, from the first publishing of the batch to the handling of the last events.
-        time.sleep(random.uniform(0.1, 0.6))
+        # At another moment each time, from the first publishing of the batch to the handling of its last events.
+        assert producer.begun.wait(30)
+        time.sleep(random.uniform(0.02, 0.4))
         in_flight[what] += len(published) + len(producer.ids) - line.count()
-        _kill(line, what)
-        kills[what] += 1
+        kills[what] += _kill(line, what)
         producer.join(60)
         published += producer.ids
     published += send(share + rest)
     assert len(published) == len(set(published)) == EVENTS
 
+    _wait_for_the_last(line)
     # Doubled events are waited for as well: nothing may be left on the way before they are counted.
-    wait_for(lambda: len(set(line.effects())) >= EVENTS and line.unsent() == 0, 120, "all effects")
     line.stop()
     wait_for(lambda: line.at_broker() == 0, 20, "the broker has nothing left")
     effects = Counter(line.effects())
