@@ -106,7 +106,8 @@ def _bare_app() -> Flask:
 
 def _mount(app: Flask, domains: list[str]) -> tuple[Api, list[ModuleType]]:
     bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-    spec = {"security": [{"bearer": []}], "components": {"securitySchemes": {"bearer": bearer}}}
+    node = {**bearer, "description": "Assertion of a gate node, signed with its own key (RFC 7523)."}
+    spec = {"components": {"securitySchemes": {"bearer": bearer, "device": node}}}
     plugin = MarshmallowPlugin(schema_name_resolver=component_name)
     api = Api(app, spec_kwargs={**spec, "marshmallow_plugin": plugin})
     modules = [importlib.import_module(f"platform_api.{domain}.routes") for domain in domains]

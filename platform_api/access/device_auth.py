@@ -25,6 +25,7 @@ from platform_api.access.settings import settings
 from platform_api.core import clock
 from platform_api.core.database import unit_of_work
 from platform_api.core.errors import Problem
+from platform_api.core.openapi import documented
 
 AUDIENCE = "smartfit-access"
 LIFE = timedelta(seconds=60)
@@ -65,7 +66,7 @@ def require_device(function: Callable[P, R]) -> Callable[P, R]:
         structlog.contextvars.bind_contextvars(principal=g.principal_id)
         return function(*args, **kwargs)
 
-    return guarded
+    return documented(guarded, security=[{"device": []}])
 
 
 def authenticate(session: Session, token: str, now: datetime) -> Device:

@@ -21,6 +21,7 @@ from platform_api.access import (
 )
 from platform_api.access.models import Branch, Model
 from platform_api.access.settings import settings
+from platform_api.core.openapi import BINARY
 from platform_api.core.schemas import PEOPLE, IfMatch, tagged
 from platform_api.core.security import principal, require
 from platform_api.core.uploads import small_body
@@ -76,6 +77,7 @@ def get_branch(branch_id: str) -> tuple[Branch, int, dict[str, str]]:
 @blp.arguments(schemas.BranchChange)
 @blp.arguments(IfMatch, location="headers")
 @blp.response(200, schemas.BranchSchema)
+@blp.alt_response(201, schema=schemas.BranchSchema, description="It is new.")
 def put_branch(wanted: dict[str, Any], headers: dict[str, Any], branch_id: str) -> tuple[Branch, int, dict[str, str]]:
     """Describe a branch to the gates; 201 where it is new."""
     branch, created = branches.put(current_session(), principal(), branch_id, wanted, headers["if_match"])
@@ -107,6 +109,8 @@ def occupancy(branch_id: str) -> dict[str, Any]:
 @blp.arguments(schemas.PassRequest)
 @blp.arguments(schemas.PassQuery, location="query")
 @blp.response(201, schemas.PassSchema)
+@blp.alt_response(201, schema=BINARY, content_type=qr.FORMATS["png"])
+@blp.alt_response(201, schema=BINARY, content_type=qr.FORMATS["svg"])
 def issue_pass(wanted: dict[str, str], query: dict[str, str]) -> Response | tuple[qr.Pass, int, dict[str, str]]:
     """A pass for yourself, good for 30 seconds and one gate; as JSON, or as a picture of the QR code."""
     made = qr.issue(current_session(), principal(), wanted["branch_id"])
@@ -119,11 +123,11 @@ def issue_pass(wanted: dict[str, str], query: dict[str, str]) -> Response | tupl
 @blp.post("/qr-keys/rotate")
 @require("operator")
 @transaction("access", idempotent=True)
-@blp.response(200)
+@blp.response(200, schemas.QrKeySchema)
 def rotate_qr_key() -> dict[str, Any]:
     """Publish a new key for passes; it signs once all edges have had time to hear of it."""
     key = qr.rotate(current_session(), principal().id)
-    return {"kid": key.kid, "active_from": key.active_from.isoformat()}
+    return {"kid": key.kid, "active_from": key.active_from}
 
 
 @blp.get("/models")

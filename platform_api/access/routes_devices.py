@@ -16,6 +16,7 @@ from platform_api.access.feed import Page
 from platform_api.access.models import Stranger
 from platform_api.access.settings import settings
 from platform_api.core.errors import Problem
+from platform_api.core.openapi import BINARY
 from platform_api.core.security import require
 from platform_api.core.web import blueprint, current_session, transaction
 
@@ -50,6 +51,7 @@ def body_up_to(limit: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
 @transaction("access")
 @blp.arguments(schemas.FeedQuery, location="query")
 @blp.response(200, schemas.FeedPage)
+@blp.alt_response(410, "GONE")
 def changes(query: dict[str, Any]) -> Page:
     """What has changed for this node's branch; 410 `cursor_too_old`: start again from an empty cursor."""
     node, limit = device(), min(query["limit"], settings().feed_max_page)
@@ -87,6 +89,8 @@ def identify(probe: dict[str, Any]) -> dict[str, Any]:
 @transaction("access")
 @blp.arguments(schemas.StrangerUpload, location="query")
 @blp.response(201, schemas.StrangerReceipt)
+@blp.alt_response(200, schema=schemas.StrangerReceipt, description="Known already, or its time was over.")
+@blp.doc(requestBody={"required": True, "content": {"image/jpeg": {"schema": BINARY}}})
 def keep_stranger(about: dict[str, Any]) -> tuple[Stranger, int]:
     """Hand over a frame of somebody refused (JPEG body); it is kept sealed for a stated time."""
     entry_id, jpeg = str(about["entry_id"]), request.get_data(cache=False)

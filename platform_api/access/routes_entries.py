@@ -8,6 +8,7 @@ from flask import Response
 
 from platform_api.access import entries, schemas, strangers
 from platform_api.access.models import Stranger
+from platform_api.core.openapi import BINARY
 from platform_api.core.schemas import PEOPLE
 from platform_api.core.security import principal, require
 from platform_api.core.web import blueprint, current_session, transaction
@@ -43,7 +44,8 @@ def list_strangers(query: dict[str, Any]) -> dict[str, Any]:
 @blp.get("/strangers/<stranger_id>/photo")
 @require(*REVIEWERS)
 @transaction("access")
-@blp.response(200, content_type="image/jpeg")
+@blp.response(200, BINARY, content_type="image/jpeg")
+@blp.alt_response(410, "GONE")
 def stranger_photo(stranger_id: str) -> Response:
     """The frame; each look is audited."""
     jpeg = strangers.photo(current_session(), principal(), stranger_id)

@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from platform_api.access.models import BLOCK_REASONS, EVERY_BRANCH, MODES
-from platform_api.core.schemas import ID, PageQuery, Strict, page_of
+from platform_api.core.schemas import ID, PageQuery, Strict, Truth, page_of
 
 ACCESS_TIMES = {"description": 'Weekly hours, {"mon": [["06:00", "23:00"]]}; null: around the clock.'}
 _TEXT = validate.Length(min=1, max=100)
@@ -35,8 +35,8 @@ class BranchSchema(Schema):
     branch_id = fields.String()
     name = fields.String()
     timezone = fields.String()
-    hours = fields.Raw()
-    capacity = fields.Integer()
+    hours = fields.Raw(allow_none=True)
+    capacity = fields.Integer(allow_none=True)
     mode = fields.String()
     mode_since = fields.AwareDateTime()
     version = fields.Integer()
@@ -54,7 +54,7 @@ class OccupancySchema(Schema):
 
     branch_id = fields.String()
     inside = fields.Integer()
-    capacity = fields.Integer()
+    capacity = fields.Integer(allow_none=True)
     full = fields.Boolean()
     as_of = fields.AwareDateTime()
 
@@ -114,11 +114,11 @@ class MembershipSchema(Schema):
     member_id = fields.String()
     plan = fields.String()
     valid_from = fields.Date()
-    valid_until = fields.Date()
+    valid_until = fields.Date(allow_none=True)
     branch_ids = fields.List(fields.String())
-    hours = fields.Raw()
+    hours = fields.Raw(allow_none=True)
     freezes = fields.Raw()
-    blocked = fields.String()
+    blocked = fields.String(allow_none=True)
     version = fields.Integer()
     created_at = fields.AwareDateTime()
 
@@ -156,10 +156,17 @@ class PassSchema(Schema):
     expires_at = fields.AwareDateTime()
 
 
+class QrKeySchema(Schema):
+    """A new key of passes, and when it begins to sign."""
+
+    kid = fields.String()
+    active_from = fields.AwareDateTime()
+
+
 class ModelChange(Strict):
     """PUT /models/{version}."""
 
-    live = fields.Boolean(required=True, truthy={True}, falsy={False})
+    live = Truth(required=True)
     thresholds = fields.Dict(keys=fields.String(), allow_none=True, load_default=None)
 
 
@@ -168,8 +175,8 @@ class ModelSchema(Schema):
 
     version = fields.String()
     live = fields.Boolean()
-    dim = fields.Integer()
-    thresholds = fields.Raw()
+    dim = fields.Integer(allow_none=True)
+    thresholds = fields.Raw(allow_none=True)
     created_at = fields.AwareDateTime()
 
 
@@ -200,8 +207,8 @@ class EntryRecord(Schema):
     direction = fields.String()
     outcome = fields.String()
     reason = fields.String()
-    member_id = fields.String()
-    gate_result = fields.String()
+    member_id = fields.String(allow_none=True)
+    gate_result = fields.String(allow_none=True)
 
 
 EntryPage = page_of(EntryRecord, "EntryPage")
@@ -223,11 +230,11 @@ class StrangerSchema(Schema):
     gate_id = fields.String()
     at = fields.AwareDateTime()
     expires_at = fields.AwareDateTime()
-    decision = fields.String()
-    member_id = fields.String()
-    note = fields.String()
-    decided_by = fields.String()
-    decided_at = fields.AwareDateTime()
+    decision = fields.String(allow_none=True)
+    member_id = fields.String(allow_none=True)
+    note = fields.String(allow_none=True)
+    decided_by = fields.String(allow_none=True)
+    decided_at = fields.AwareDateTime(allow_none=True)
 
 
 StrangerPage = page_of(StrangerSchema, "StrangerPage")

@@ -47,8 +47,8 @@ class EdgeSchema(Schema):
     name = fields.String()
     public_key = Base64()
     created_at = fields.AwareDateTime()
-    last_seen_at = fields.AwareDateTime()
-    revoked_at = fields.AwareDateTime()
+    last_seen_at = fields.AwareDateTime(allow_none=True)
+    revoked_at = fields.AwareDateTime(allow_none=True)
 
 
 class AntiPassback(Strict):
@@ -247,7 +247,7 @@ class Refusal(Schema):
     """An entry of the batch that was not taken, and why."""
 
     index = fields.Integer()
-    entry_id = fields.String()
+    entry_id = fields.String(allow_none=True)
     code = fields.String()
     detail = fields.String()
     detail_en = fields.String()

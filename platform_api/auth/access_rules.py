@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from platform_api.auth.models import Member
+from platform_api.auth.models import Member, is_id
+from platform_api.core.errors import Problem
 from platform_api.core.schemas import etag
 from platform_api.core.security import principal, same_member
 
@@ -11,10 +12,12 @@ def member_or_me(member_id: str) -> str:
     """The id of the path, `me` being the caller.
 
     Raises:
-        Problem: 404 where it is somebody else's and the caller is no operator.
+        Problem: 404 where it is somebody else's and the caller is no operator, and for what is no id at all.
     """
     wanted = principal().id if member_id == "me" else member_id.lower()
     same_member(wanted)
+    if not is_id(wanted):
+        raise Problem(404, "member_not_found", "회원을 찾을 수 없습니다.", "There is no such member.")
     return wanted
 
 

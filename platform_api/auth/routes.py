@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, jsonify
 
 from platform_api.auth import card as card_module
 from platform_api.auth import (
@@ -27,7 +27,7 @@ from platform_api.auth.models import Member
 from platform_api.auth.settings import settings
 from platform_api.auth.throttle import count_registration
 from platform_api.auth.turnstile import enrolments
-from platform_api.core.schemas import PEOPLE, PageQuery, check_match
+from platform_api.core.schemas import PEOPLE, IfMatch, PageQuery, check_match
 from platform_api.core.security import principal, require
 from platform_api.core.uploads import small_body
 from platform_api.core.web import blueprint, current_session, transaction
@@ -101,11 +101,12 @@ def show(member_id: str) -> tuple[Member, int, dict[str, str]]:
 @require(*PEOPLE)
 @transaction("auth")
 @blp.arguments(schemas.ProfileChangeSchema)
+@blp.arguments(IfMatch, location="headers")
 @blp.response(200, schemas.MemberSchema)
-def change(changes: dict[str, Any], member_id: str) -> tuple[Member, int, dict[str, str]]:
+def change(changes: dict[str, Any], headers: dict[str, Any], member_id: str) -> tuple[Member, int, dict[str, str]]:
     """Change a profile; needs If-Match."""
     member = members.lock(current_session(), member_or_me(member_id))
-    check_match(request.headers.get("If-Match"), member.version, required=True)
+    check_match(headers["if_match"], member.version, required=True)
     return tagged(members.change_profile(current_session(), member, changes, principal().id))
 
 
@@ -121,7 +122,7 @@ def erase(member_id: str) -> None:
 @blp.get("/members/<member_id>/export")
 @require(*PEOPLE)
 @transaction("auth")
-@blp.response(200)
+@blp.response(200, schemas.ExportSchema)
 def export(member_id: str) -> Response:
     """Everything that is held of the member, as one JSON document."""
     member = members.get(current_session(), member_or_me(member_id))

@@ -73,7 +73,7 @@ def list_reviews(query: dict[str, Any]) -> dict[str, Any]:
 @blp.get("/face-reviews/<review_id>/photos")
 @require("operator")
 @transaction("auth")
-@blp.response(200)
+@blp.response(200, schemas.ReviewPhotosSchema)
 def review_photos(review_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
     """The crops to compare, as base64 JPEG; looking is audited."""
     review = face_reviews.get(current_session(), review_id)

@@ -26,6 +26,8 @@ blueprints = [blp, well_known]
 @transaction("auth")
 @blp.arguments(schemas.LoginSchema)
 @blp.response(200, schemas.TokensSchema)
+@blp.alt_response(401, "UNAUTHORIZED")
+@blp.alt_response(403, "FORBIDDEN")
 def login(said: dict[str, str]) -> tuple[sessions.Tokens, int, dict[str, str]]:
     """Sign in."""
     key, agent = members.email_key(said["email"]), request.headers.get("User-Agent")
@@ -37,6 +39,8 @@ def login(said: dict[str, str]) -> tuple[sessions.Tokens, int, dict[str, str]]:
 @transaction("auth")
 @blp.arguments(schemas.RefreshSchema)
 @blp.response(200, schemas.TokensSchema)
+@blp.alt_response(401, "UNAUTHORIZED")
+@blp.alt_response(403, "FORBIDDEN")
 def refresh(said: dict[str, str]) -> tuple[sessions.Tokens, int, dict[str, str]]:
     """Exchange a refresh token, which is good once."""
     return sessions.refresh(current_session(), said["refresh_token"]), 200, NO_STORE
@@ -55,6 +59,7 @@ def logout(said: dict[str, str]) -> None:
 @transaction("auth")
 @blp.arguments(schemas.ServiceLoginSchema)
 @blp.response(200, schemas.ServiceTokenSchema)
+@blp.alt_response(401, "UNAUTHORIZED")
 def service_login(said: dict[str, str]) -> tuple[sessions.Tokens, int, dict[str, str]]:
     """A token for a service of the platform."""
     return sessions.service_token(current_session(), **said, address=caller_address()), 200, NO_STORE
@@ -89,14 +94,14 @@ def _jwks() -> Response:
 
 
 @blp.get("/jwks.json")
-@blp.response(200)
+@blp.response(200, schemas.JwksSchema)
 def jwks() -> Response:
     """The public keys that access tokens are checked with (RFC 7517)."""
     return _jwks()
 
 
 @well_known.get("/jwks.json")
-@well_known.response(200)
+@well_known.response(200, schemas.JwksSchema)
 def well_known_jwks() -> Response:
     """The same, at the usual place."""
     return _jwks()

@@ -13,11 +13,11 @@ from platform_api.auth.members import Registration
 from platform_api.auth.models import CONSENT_KINDS, LANGUAGES, ROLES
 from platform_api.auth.passwords import MAX_LENGTH
 from platform_api.core.clock import now
-from platform_api.core.schemas import PageQuery, Strict, page_of
+from platform_api.core.schemas import PageQuery, Strict, Truth, page_of
 
-_PHONE = validate.Regexp(r"^\+?[0-9](?:[ -]?[0-9]){6,18}$", error="Not a phone number.")
-_EXPIRY = validate.Regexp(r"^(0[1-9]|1[0-2])/[0-9]{2}$", error="Write it as MM/YY.")
-_BRANCH = validate.Regexp(r"^[A-Za-z0-9_.:-]{1,64}$", error="Not a branch id.")
+_PHONE = validate.Regexp(r"^\+?[0-9](?:[ -]?[0-9]){6,18}\Z", error="Not a phone number.")
+_EXPIRY = validate.Regexp(r"^(0[1-9]|1[0-2])/[0-9]{2}\Z", error="Write it as MM/YY.")
+_BRANCH = validate.Regexp(r"^[A-Za-z0-9_.:-]{1,64}\Z", error="Not a branch id.")
 _EMAIL = [validate.Length(max=254), validate.Email()]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -94,8 +94,8 @@ class MemberSchema(RegisteredSchema):
 
     email = fields.String()
     name = fields.String()
-    phone = fields.String()
-    birth_date = fields.Date()
+    phone = fields.String(allow_none=True)
+    birth_date = fields.Date(allow_none=True)
     branch_ids = fields.List(fields.String())
     version = fields.Integer()
     updated_at = fields.AwareDateTime()
@@ -183,19 +183,19 @@ class SessionSchema(Schema):
     """A sign-in on one device."""
 
     session_id = fields.String(attribute="id")
-    user_agent = fields.String()
+    user_agent = fields.String(allow_none=True)
     created_at = fields.AwareDateTime()
     last_used_at = fields.AwareDateTime()
     expires_at = fields.AwareDateTime()
-    revoked_at = fields.AwareDateTime()
-    revoked_reason = fields.String()
+    revoked_at = fields.AwareDateTime(allow_none=True)
+    revoked_reason = fields.String(allow_none=True)
 
 
 class ConsentChangeSchema(Strict):
     """POST /members/{id}/consents."""
 
     kind = fields.String(required=True, validate=validate.OneOf(CONSENT_KINDS))
-    granted = fields.Boolean(required=True, truthy={True}, falsy={False})
+    granted = Truth(required=True)
     text_version = fields.String(required=True, validate=validate.Length(min=1, max=64))
 
 
@@ -208,6 +208,26 @@ class ConsentSchema(Schema):
     text_version = fields.String()
     actor = fields.String()
     at = fields.AwareDateTime()
+
+
+class ExportSchema(Schema):
+    """Everything that is held of a member: their rows as they stand, and more where members ask for themselves."""
+
+    format = fields.Integer()
+    exported_at = fields.AwareDateTime()
+    member = fields.Dict()
+    card_identity = fields.Dict(allow_none=True)
+    consents = fields.List(fields.Dict())
+    sessions = fields.List(fields.Dict())
+    faces = fields.List(fields.Dict())
+    face_reviews = fields.List(fields.Dict())
+    audit = fields.List(fields.Dict())
+
+
+class JwksSchema(Schema):
+    """Public keys (RFC 7517)."""
+
+    keys = fields.List(fields.Dict(keys=fields.String(), values=fields.String()))
 
 
 MemberPage = page_of(MemberSchema, "MemberPage")

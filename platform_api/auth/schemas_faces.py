@@ -19,9 +19,9 @@ class FaceStateSchema(Schema):
     status = fields.String(metadata={"description": "none, enrolled or held_for_review"})
     consent = fields.Boolean()
     held = fields.Boolean(metadata={"description": "A newer enrolment waits for review."})
-    template_id = fields.String()
-    model_version = fields.String()
-    enrolled_at = fields.AwareDateTime()
+    template_id = fields.String(allow_none=True)
+    model_version = fields.String(allow_none=True)
+    enrolled_at = fields.AwareDateTime(allow_none=True)
     photos = fields.Integer()
 
 
@@ -59,10 +59,25 @@ class FaceReviewSchema(Schema):
     member_id = fields.String()
     status = fields.String()
     created_at = fields.AwareDateTime()
-    decided_at = fields.AwareDateTime()
-    decided_by = fields.String()
-    note = fields.String()
+    decided_at = fields.AwareDateTime(allow_none=True)
+    decided_by = fields.String(allow_none=True)
+    note = fields.String(allow_none=True)
     candidates = fields.List(fields.Nested(LookalikeSchema))
+
+
+class CropsOfSchema(Schema):
+    """Crops of a member."""
+
+    member_id = fields.String()
+    photos = fields.List(fields.String(metadata={"format": "byte"}))
+
+
+class ReviewPhotosSchema(Schema):
+    """GET /face-reviews/{id}/photos: base64 JPEG."""
+
+    review_id = fields.String()
+    held = fields.List(fields.String(metadata={"format": "byte"}))
+    candidates = fields.List(fields.Nested(CropsOfSchema))
 
 
 class FaceDecisionSchema(Strict):

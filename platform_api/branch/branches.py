@@ -64,6 +64,7 @@ def create(session: Session, who: Principal, fields: dict[str, Any]) -> Branch:
     _check(fields)
     if session.get(Branch, branch_id) is not None:
         raise Problem(409, "branch_exists", "이미 있는 지점 ID입니다.", "There is a branch of that id already.")
+    fields["manager_ids"] = sorted(set(fields["manager_ids"]))
     branch = Branch(branch_id=branch_id, **fields)
     session.add(branch)
     session.flush()

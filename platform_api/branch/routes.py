@@ -10,6 +10,7 @@ from platform_api.branch.authority import must_manage
 from platform_api.branch.models import Branch
 from platform_api.branch.settings import settings
 from platform_api.core.errors import Problem
+from platform_api.core.openapi import BINARY
 from platform_api.core.schemas import IfMatch, tagged
 from platform_api.core.security import principal, require
 from platform_api.core.uploads import in_memory_upload, small_body, uploaded
@@ -21,7 +22,6 @@ for each in blueprints:
     each.before_request(small_body)
 
 STAFF = ("branch_manager", "operator")
-OPEN: dict[str, list[Any]] = {"security": []}
 FORM_ROOM = 2**16
 
 
@@ -45,7 +45,6 @@ def _answer(branch: Branch, status: int = 200) -> Any:
 @transaction("branch")
 @blp.arguments(schemas.BranchQuery, location="query")
 @blp.response(200, schemas.BranchPage)
-@blp.doc(**OPEN)
 def list_branches(query: dict[str, Any]) -> dict[str, Any]:
     """All branches, by name, for everybody."""
     items, cursor = branches.listed(current_session(), **query)
@@ -74,7 +73,6 @@ def create(wanted: dict[str, Any]) -> Any:
 @blp.get("/<branch_id>")
 @transaction("branch")
 @blp.response(200, schemas.BranchProfileSchema)
-@blp.doc(**OPEN)
 def get(branch_id: str) -> Any:
     """One branch, with its ETag, for everybody."""
     return _answer(branches.get(current_session(), branch_id))
@@ -129,8 +127,7 @@ def add_photo(headers: dict[str, Any], branch_id: str) -> Any:
 
 @blp.get("/<branch_id>/photos/<photo_id>")
 @transaction("branch")
-@blp.response(200, content_type="image/jpeg")
-@blp.doc(**OPEN)
+@blp.response(200, BINARY, content_type="image/jpeg")
 def photo(branch_id: str, photo_id: str) -> Response:
     """A photo, for everybody; it never changes."""
     jpeg = photos.jpeg_of(current_session(), branch_id, photo_id)

@@ -7,6 +7,7 @@ from flask import Response
 from platform_api.branch import faults, preferences, queue, reviews
 from platform_api.branch import schemas_work as schemas
 from platform_api.branch.models import Preference
+from platform_api.core.openapi import BINARY
 from platform_api.core.schemas import IfMatch, PageQuery, tagged
 from platform_api.core.security import principal, require
 from platform_api.core.web import blueprint, current_session, transaction
@@ -53,7 +54,8 @@ def get_task(task_id: str) -> Any:
 @blp.get("/tasks/<task_id>/photos/<photo_id>")
 @require(*STAFF)
 @transaction("branch")
-@blp.response(200, content_type="image/jpeg")
+@blp.response(200, BINARY, content_type="image/jpeg")
+@blp.alt_response(410, "GONE")
 def task_photo(task_id: str, photo_id: str) -> Response:
     """A photo of the work; each look is audited."""
     jpeg = queue.picture(current_session(), principal(), task_id, photo_id)

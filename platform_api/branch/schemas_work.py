@@ -32,7 +32,11 @@ class JudgedTaskSchema(Schema):
     confidence = fields.Float()
     model_version = fields.String(allow_none=True)
     judged_at = fields.AwareDateTime()
-    score = fields.Function(queue.score, metadata={"type": "number", "description": "Urgency in hours; see the route."})
+    score = fields.Function(
+        queue.score,
+        allow_none=True,
+        metadata={"type": "number", "description": "Urgency in hours while it waits; see the route."},
+    )
     photos = fields.List(fields.Nested(JudgedPhotoSchema))
     state = fields.String(validate=validate.OneOf(("waiting", "confirmed", "corrected", "redo", "withdrawn")))
     label = fields.String(allow_none=True)

@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -60,9 +60,10 @@ def _read(column: InstrumentedAttribute[Any], value: Any) -> Any:
     kind = column.type.python_type
     try:
         if kind is datetime:
-            return datetime.fromisoformat(value)
+            # To the ends of the calendar: there are moments of which no other zone's clock can tell.
+            return datetime.fromisoformat(value).astimezone(UTC)
         if isinstance(column.type, Uuid):
-            return UUID(value) if column.type.as_uuid else str(UUID(value))
+            return UUID(str(value)) if column.type.as_uuid else str(UUID(str(value)))
         read = kind(value)
     except (ValueError, TypeError, OverflowError) as error:
         raise _bad_cursor() from error

@@ -14,6 +14,15 @@ PEOPLE = ("customer", "helper", "branch_manager", "operator")
 ID = validate.Regexp(r"^[A-Za-z0-9_.:-]{1,64}\Z", error="Not an id.")
 
 
+class Truth(fields.Boolean):
+    """true or false, and nothing that might be meant by it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
 class Strict(Schema):
     """A request: what is not named is refused, so that nobody sets what is not theirs to set."""
 
@@ -29,7 +38,8 @@ class Strict(Schema):
                 for name, item in data.items()
                 if not is_storable(item)
             }
-            if bad or not is_storable(list(data)):
+            # A part of a form may have no name.
+            if bad or None in data or not is_storable(list(data)):
                 raise ValidationError(bad or {"_schema": ["A name has characters that cannot be stored."]})
         return data
 

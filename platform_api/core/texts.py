@@ -6,8 +6,16 @@ from typing import Any
 
 def is_storable(value: Any) -> bool:
     """Whether PostgreSQL can hold every text in `value`: no NUL, no half of a surrogate pair."""
-    if isinstance(value, str):
-        return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
-    if isinstance(value, Mapping):
-        return all(is_storable(key) and is_storable(item) for key, item in value.items())
-    return all(is_storable(item) for item in value) if isinstance(value, list) else True
+    # No recursion: a stranger says how deep it is.
+    left = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, str):
+            if "\0" in item or any("\ud800" <= character <= "\udfff" for character in item):
+                return False
+        elif isinstance(item, Mapping):
+            left.extend(item.keys())
+            left.extend(item.values())
+        elif isinstance(item, list):
+            left.extend(item)
+    return True

@@ -6,25 +6,30 @@ stands outside `response`, because it keeps the finished answer under the caller
 
 import functools
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import flask_smorest
 import structlog
-from flask import Flask, Response, g, make_response, request
+from flask import Flask, Request, Response, g, make_response, request
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
+from webargs.core import missing
+from webargs.flaskparser import FlaskParser, is_json_request
 from werkzeug.exceptions import HTTPException
 
+from platform_api.core import openapi
 from platform_api.core.database import unit_of_work
 from platform_api.core.encryption import KeyRing
 from platform_api.core.errors import Problem, from_http_exception
 from platform_api.core.http import ServiceUnavailable
 from platform_api.core.models import IdempotencyKey
+from platform_api.core.openapi import LONGEST_KEY
 from platform_api.core.settings import read_variable
 from platform_api.core.texts import is_storable
 
@@ -32,10 +37,9 @@ log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 _KEPT_HEADERS = ("Content-Type", "Location", "ETag")
-_LONGEST_KEY = 128
 
 
-class Api(flask_smorest.Api):
+class Api(openapi.SpecMixin, flask_smorest.Api):
     """The OpenAPI document of the process; its errors are problem+json like all others."""
 
     def handle_http_exception(self, error: HTTPException) -> Response:
@@ -43,9 +47,30 @@ class Api(flask_smorest.Api):
         return from_http_exception(error).response()
 
 
-def blueprint(name: str, url_prefix: str, description: str) -> flask_smorest.Blueprint:
-    """A blueprint of a domain whose routes appear in the OpenAPI document."""
-    return flask_smorest.Blueprint(name, name, url_prefix=url_prefix, description=description)
+class BodyParser(FlaskParser):
+    """Reads JSON bodies: 415 for another type, 400 for what is no JSON, or nested or long beyond measure."""
+
+    def _raw_load_json(self, req: Request) -> Any:
+        body = req.get_data(cache=True)
+        if not body:
+            return missing
+        if not is_json_request(req):
+            raise Problem(415, "not_json", "application/json으로 보내세요.", "Send application/json.")
+        try:
+            return json.loads(body.decode())
+        except (ValueError, RecursionError) as error:
+            raise Problem(400, errors={"json": ["Invalid JSON body."]}) from error
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """A blueprint whose routes appear in the OpenAPI document."""
+
+    ARGUMENTS_PARSER = BodyParser()
+
+
+def blueprint(name: str, url_prefix: str, description: str) -> Blueprint:
+    """A blueprint of a domain."""
+    return Blueprint(name, name, url_prefix=url_prefix, description=description)
 
 
 def current_session() -> Session:
@@ -87,7 +112,7 @@ def transaction(domain: str, *, idempotent: bool = False) -> Callable[[Callable[
                 raise refused
             return answer
 
-        return within
+        return openapi.documented(within, **{openapi.IDEMPOTENT: True}) if idempotent else within
 
     return decorate
 
@@ -125,12 +150,12 @@ def register_backend_errors(app: Flask) -> None:
 
 def _key() -> str | None:
     key = request.headers.get("Idempotency-Key")
-    if key is not None and not (0 < len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()):
+    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
         raise Problem(
             400,
             "idempotency_key_invalid",
-            f"Idempotency-Key는 1~{_LONGEST_KEY}자의 ASCII여야 합니다.",
-            f"An Idempotency-Key has 1 to {_LONGEST_KEY} printable ASCII characters.",
+            f"Idempotency-Key는 1~{LONGEST_KEY}자의 ASCII여야 합니다.",
+            f"An Idempotency-Key has 1 to {LONGEST_KEY} printable ASCII characters.",
         )
     return key
 
@@ -154,10 +179,11 @@ def _fingerprint() -> str:
     digest = hashlib.blake2b(f"{request.method} {request.full_path}\n".encode(), key=key, digest_size=32)
     if request.mimetype == "multipart/form-data":
         # The boundary differs from try to try; the parts are what counts.
-        for name, value in sorted(request.form.items(multi=True)):
-            digest.update(f"{name}={value}\n".encode())
+        # A part may have no name at all.
+        for name, value in sorted((name or "", value) for name, value in request.form.items(multi=True)):
+            digest.update(f"{name}={value}\n".encode(errors="surrogatepass"))
         for name, file in request.files.items(multi=True):
-            digest.update(name.encode())
+            digest.update((name or "").encode(errors="surrogatepass"))
             digest.update(hashlib.blake2b(file.stream.read()).digest())
             file.stream.seek(0)
     else:

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Flask, Response
 
+from platform_api.core.openapi import BINARY
 from platform_api.core.schemas import IfMatch, tagged
 from platform_api.core.security import principal, require
 from platform_api.core.uploads import in_memory_upload, small_body, uploaded
@@ -69,7 +70,8 @@ def get_task(task_id: str) -> Any:
 @blp.get("/tasks/<task_id>/photos/<photo_id>")
 @require("helper", "operator")
 @transaction("helper")
-@blp.response(200, content_type="image/jpeg")
+@blp.response(200, BINARY, content_type="image/jpeg")
+@blp.alt_response(410, "GONE")
 def photo(task_id: str, photo_id: str) -> Response:
     """A photo of a task."""
     jpeg = tasks.picture(current_session(), principal(), task_id, photo_id)

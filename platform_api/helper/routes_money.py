@@ -75,6 +75,7 @@ def get_withdrawal(withdrawal_id: str) -> Any:
 @require("operator")
 @transaction("helper")
 @blp.response(200, schemas.DestinationSchema)
+@blp.alt_response(410, "GONE")
 def destination(withdrawal_id: str) -> Any:
     """The bank account to pay to; each look is audited."""
     shown = withdrawals.destination(current_session(), principal(), withdrawal_id)

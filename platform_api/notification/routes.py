@@ -95,6 +95,7 @@ def give_email(wanted: dict[str, Any]) -> dict[str, Any]:
 @transaction("notification", idempotent=True)
 @blp.arguments(schemas.Code)
 @blp.response(200, schemas.EmailSchema)
+@blp.alt_response(410, "GONE")
 def prove_email(wanted: dict[str, Any]) -> dict[str, Any]:
     """Enter the code; from then on mail is sent there."""
     return _shown(addresses.prove(current_session(), principal(), wanted["code"]))

@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from platform_api.core.schemas import ID, PageQuery, Strict, page_of
+from platform_api.core.schemas import ID, PageQuery, Strict, Truth, page_of
 from platform_api.notification.deliveries import STATES
 from platform_api.notification.kinds import KINDS
 from platform_api.notification.settings import CHANNELS
@@ -56,8 +56,8 @@ class DeviceList(Schema):
 class KindChannels(Strict):
     """By which channels a kind comes; what is left out stays at its default."""
 
-    push = fields.Boolean(truthy={True}, falsy={False})
-    email = fields.Boolean(truthy={True}, falsy={False})
+    push = Truth()
+    email = Truth()
 
 
 class NewPreferences(Strict):

@@ -9,6 +9,7 @@ from flask import g, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from platform_api.core.database import unit_of_work
+from platform_api.core.openapi import documented
 from platform_api.core.security import Principal, require
 from platform_api.search import members
 from platform_api.search.ranking import Taste
@@ -27,11 +28,7 @@ def anyone(function: Callable[P, R]) -> Callable[P, R]:
     def open_to_all(*args: P.args, **kwargs: P.kwargs) -> R:
         return known(*args, **kwargs) if "Authorization" in request.headers else function(*args, **kwargs)
 
-    # flask-smorest reads the documentation of a route from its function; apps may leave the token out.
-    apidoc = dict(getattr(function, "_apidoc", {}))
-    apidoc["manual_doc"] = {**apidoc.get("manual_doc", {}), "security": [{"bearer": []}, {}]}
-    open_to_all._apidoc = apidoc  # type: ignore[attr-defined]
-    return open_to_all
+    return documented(open_to_all, security=[{"bearer": []}, {}])
 
 
 def caller() -> Principal | None:

@@ -71,7 +71,6 @@ def find_branches(query: dict[str, Any]) -> tuple[dict[str, Any], int, Mapping[s
 
 @blp.get("/branches/<branch_id>")
 @blp.response(200, schemas.ProfileSchema)
-@blp.doc(security=[])
 def get_branch(branch_id: str) -> dict[str, Any]:
     """One branch, as search knows it."""
     return answers.profile(engine().get(branch_id), clock.now())
@@ -80,7 +79,6 @@ def get_branch(branch_id: str) -> dict[str, Any]:
 @blp.get("/suggestions")
 @blp.arguments(schemas.SuggestionQuery, location="query")
 @blp.response(200, schemas.SuggestionPage)
-@blp.doc(security=[])
 def suggestions(query: dict[str, Any]) -> dict[str, Any]:
     """Completions of what has been typed so far."""
     return {"items": [asdict(found) for found in suggest(engine(), query["q"], query["limit"])]}

@@ -12,6 +12,7 @@ from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt.exceptions import ExpiredSignatureError, PyJWTError
 
 from platform_api.core.errors import Problem
+from platform_api.core.openapi import needs_token
 
 ROLES = ("customer", "helper", "branch_manager", "operator", "device", "service")
 
@@ -62,7 +63,7 @@ def require(*roles: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             return function(*args, **kwargs)
 
         guarded.required_roles = roles  # type: ignore[attr-defined]
-        return guarded
+        return needs_token(guarded, roles)
 
     return decorate
 
