@@ -1,6 +1,8 @@
 """The AsyncAPI document in infra/docs is the one this code makes, is valid, and leaves no event out."""
 
 import ast
+import copy
+import functools
 import json
 import re
 import subprocess
@@ -99,6 +101,27 @@ def test_the_document_in_the_repository_is_current(printed: str) -> None:
 def test_it_is_what_asyncapi_demands(document: dict[str, Any]) -> None:
     Draft7Validator.check_schema(SPECIFICATION)
     assert [error.message for error in Draft7Validator(SPECIFICATION).iter_errors(document)] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("asyncapi",), "2.6.0"),
+        (("info", "title"), ""),
+        (("channels", "auth.MemberErased", "messages"), {}),
+        (("channels", "auth.MemberErased", "bindings", "amqp", "exchange", "type"), "queue"),
+        (("operations", "publish.auth.MemberErased", "action"), "publish"),
+        (("operations", "publish.auth.MemberErased", "channel"), "auth.MemberErased"),
+        (("components", "messages", "auth.MemberErased", "payload"), "object"),
+        (("components", "messages", "auth MemberErased"), {"payload": {}}),
+        (("servers",), []),
+    ],
+)
+def test_what_asyncapi_forbids_is_refused(document: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
+    damaged = copy.deepcopy(document)
+    *parents, last = place
+    functools.reduce(lambda part, name: part[name], parents, damaged)[last] = value
+    assert not Draft7Validator(SPECIFICATION).is_valid(damaged)
 
 
 def _walk(value: Any) -> Iterator[dict[str, Any]]:
