@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from platform_api.access.models import BLOCK_REASONS, EVERY_BRANCH, MODES
-from platform_api.core.schemas import ID, PageQuery, Strict, Truth, page_of
+from platform_api.core.schemas import ID, Moment, PageQuery, Strict, Truth, page_of
 
 ACCESS_TIMES = {"description": 'Weekly hours, {"mon": [["06:00", "23:00"]]}; null: around the clock.'}
 _TEXT = validate.Length(min=1, max=100)
@@ -189,8 +189,8 @@ ModelPage = page_of(ModelSchema, "ModelPage")
 class EntryQuery(PageQuery):
     """GET /entries."""
 
-    since = fields.AwareDateTime(data_key="from", load_default=None)
-    until = fields.AwareDateTime(data_key="to", load_default=None, metadata={"description": "Not included."})
+    since = Moment(data_key="from", load_default=None)
+    until = Moment(data_key="to", load_default=None, metadata={"description": "Not included."})
     member_id = fields.String(load_default=None, validate=ID)
     branch_id = fields.String(load_default=None, validate=ID)
     outcome = fields.String(load_default=None, validate=validate.OneOf(("granted", "denied")))

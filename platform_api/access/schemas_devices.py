@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
 
-from platform_api.core.schemas import ID, Strict, page_of
+from platform_api.core.schemas import ID, Moment, Strict, page_of
 
 MAX_VECTORS = 64 * 1024
 DIRECTIONS = ("in", "out", "both")
@@ -220,7 +220,7 @@ class EntrySchema(Schema):
 
     entry_id = fields.UUID(required=True)
     gate_id = fields.String(required=True, validate=ID)
-    at = fields.AwareDateTime(required=True)
+    at = Moment(required=True)
     method = fields.String(required=True, validate=validate.OneOf(("face", "qr", "exit", "emergency", "manual")))
     direction = fields.String(required=True, validate=validate.OneOf(DIRECTIONS))
     outcome = fields.String(required=True, validate=validate.OneOf(("granted", "denied")))
@@ -266,7 +266,7 @@ class StrangerUpload(Strict):
 
     entry_id = fields.UUID(required=True)
     gate_id = fields.String(required=True, validate=ID)
-    at = fields.AwareDateTime(required=True)
+    at = Moment(required=True)
 
 
 class StrangerReceipt(Schema):

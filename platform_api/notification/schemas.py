@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from platform_api.core.schemas import ID, PageQuery, Strict, Truth, page_of
+from platform_api.core.schemas import ID, Moment, PageQuery, Strict, Truth, page_of
 from platform_api.notification.deliveries import STATES
 from platform_api.notification.kinds import KINDS
 from platform_api.notification.settings import CHANNELS
@@ -152,9 +152,7 @@ class Unread(Schema):
 class ReadAll(Strict):
     """POST /notifications/read."""
 
-    until = fields.AwareDateTime(
-        load_default=None, allow_none=True, metadata={"description": "Those that came by then; null: all."}
-    )
+    until = Moment(load_default=None, allow_none=True, metadata={"description": "Those that came by then; null: all."})
 
 
 class Marked(Schema):
