@@ -2,7 +2,8 @@
 
 Schemathesis makes the requests out of the document (https://schemathesis.readthedocs.io): boundary values of each field,
 missing ones, wrong types, and random ones; the ids in them are replaced in part by ids of what is there. The same requests
-are made each time; SMARTFIT_CONTRACT_EXAMPLES says how many random ones an operation gets.
+are made each time, unless told otherwise: SMARTFIT_CONTRACT_EXAMPLES says how many random ones an operation gets, and
+SMARTFIT_CONTRACT_SEED which.
 """
 
 import copy
@@ -22,6 +23,7 @@ from tests.contract_values import fill
 from tests.contract_world import PEOPLE, Headers, World
 
 EXAMPLES = int(os.environ.get("SMARTFIT_CONTRACT_EXAMPLES", "6"))
+SEED = int(os.environ.get("SMARTFIT_CONTRACT_SEED", "20"))
 REFUSED = ["400", "401", "403", "404", "405", "409", "410", "412", "413", "415", "422", "428", "429"]
 
 
@@ -39,7 +41,7 @@ def _without_security(document: dict[str, Any]) -> dict[str, Any]:
 ALONE = {"extra-data-sources": {"responses": False}}
 CONFIG = schemathesis.Config.from_dict(
     {
-        "seed": 20,
+        "seed": SEED,
         "analysis": {"constants": {"enabled": False}},
         "checks": {"negative_data_rejection": {"expected-statuses": REFUSED}},
         "phases": {
