@@ -9,7 +9,7 @@ from platform_api.core.schemas import ID, PageQuery, Strict, page_of
 VERSION = validate.Regexp(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z", error="Not a version.")
 VERDICTS = ("done", "not_done", "unclear")
 NO_NUL = validate.Regexp(r"\A[^\x00]*\Z", error="No NUL.")
-REASON = validate.And(validate.Length(min=1, max=500), NO_NUL)
+REASON = [validate.Length(min=1, max=500), NO_NUL]
 
 
 class ModelSchema(Schema):
@@ -33,7 +33,7 @@ class NewVersion(Strict):
 class VersionChange(Strict):
     """PATCH of a version."""
 
-    note = fields.String(allow_none=True, validate=validate.And(validate.Length(max=1000), NO_NUL))
+    note = fields.String(allow_none=True, validate=[validate.Length(max=1000), NO_NUL])
     state = fields.String(validate=validate.OneOf(("available", "retired")))
 
     @validates_schema

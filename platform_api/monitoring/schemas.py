@@ -16,8 +16,8 @@ KINDS = (
     "gate", "kiosk", "camera", "hvac", "lighting", "network", "defibrillator", "other",
 )  # fmt: skip
 _NAME = validate.Length(min=1, max=100)
-_TEXT = validate.And(validate.Length(min=1, max=500), validate.Regexp(r"\A[^\x00]*\Z", error="No NUL."))
-_PRINTABLE = validate.And(_NAME, validate.Regexp(r"\A[^\x00-\x1f\x7f]+\Z", error="No control characters."))
+_TEXT = [validate.Length(min=1, max=500), validate.Regexp(r"\A[^\x00]*\Z", error="No NUL.")]
+_PRINTABLE = [_NAME, validate.Regexp(r"\A[^\x00-\x1f\x7f]+\Z", error="No control characters.")]
 _INTERVAL = {
     "description": "Seconds between the heartbeat lines of the item; a line later than this and the grace is missed."
 }
