@@ -2,12 +2,12 @@
 
 import base64
 import binascii
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from platform_api.core import clock
+from platform_api.core import clock, schemas
 from platform_api.core.schemas import ID, PageQuery, Strict, page_of
 from platform_api.monitoring.states import SEVERITIES, STATES
 
@@ -39,14 +39,14 @@ class Key(fields.Field[bytes]):
         return None if value is None else base64.b64encode(value).decode()
 
 
-class Moment(fields.AwareDateTime):
-    """A time with its offset; kept in UTC, between 2000 and 2100."""
+class Moment(schemas.Moment):
+    """A time with its offset, between 2000 and 2100."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
         found = super()._deserialize(value, attr, data, **kwargs)
         if not 2000 <= found.year < 2100:
             raise ValidationError("Not between 2000 and 2100.")
-        return found.astimezone(UTC)
+        return found
 
 
 # --- equipment
