@@ -52,7 +52,7 @@ def findings(state: State, *, ports: bool = True) -> list[Finding]:
 
 
 def _python(_: State) -> Iterator[Finding]:
-    if not (3, 11) <= sys.version_info[:2] < (3, 13):
+    if not (3, 11) <= sys.version_info[:2] < (3, 14):
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         yield Finding(
             "python",

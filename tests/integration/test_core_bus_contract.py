@@ -143,7 +143,7 @@ def _effects(domain: str) -> list[int]:
         return sorted(int(target) for target in session.scalars(select(AuditRecord.target)))
 
 
-def _until(holds: Callable[[], bool], seconds: float = 20) -> None:
+def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "did not happen in time"

@@ -1,5 +1,6 @@
 """Settings are loud at start, errors have one shape."""
 
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def test_problem_is_rfc_9457_in_korean_and_english(app: Flask) -> None:
     assert answer.content_type == "application/problem+json"
     assert answer.json == {
         "type": "urn:smartfitness:problem:card_declined",
-        "title": "Unprocessable Entity",
+        "title": HTTPStatus(422).phrase,
         "status": 422,
         "code": "card_declined",
         "detail": "카드가 거절되었습니다.",
