@@ -30,7 +30,6 @@ from ml_bentos.face.distributions import (
     centre,
     genuine_scores,
     impostor_scores,
-    probes_of,
     tail_of,
     template,
     verification,
@@ -63,7 +62,7 @@ def population_of(raw: Embeddings) -> Population:
     covariance = np.cov(np.concatenate([template(v) for v in centred.values()]).T).astype(np.float32)
     population = Population(mean, covariance, 1.0)
     real = threshold_at_fmr(np.concatenate(impostor_scores(centred, population)), SPREAD_FMR)
-    probes = probes_of(np.stack([v[0] for v in centred.values()]), population)
+    probes = population.normalised(np.stack([v[0] for v in centred.values()]))
     for spread in np.arange(1.0, 3.01, 0.05):
         if np.mean(probes @ filler(population, 10_000, seed=1, spread=float(spread)).T >= real) >= SPREAD_FMR:
             break

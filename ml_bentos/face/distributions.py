@@ -26,11 +26,6 @@ def template(vectors: Float32) -> Float32:
     return make_template(list(vectors[:MAX_PHOTOS]))
 
 
-def probes_of(vectors: Float32, population: Population) -> Float32:
-    """Embeddings as probes: scaled so that their products with templates are normalised scores."""
-    return np.asarray(vectors * population.probe_factor(vectors)[:, None], np.float32)
-
-
 def impostor_scores(
     embeddings: Embeddings, population: Population, among: Sequence[str] | None = None, min_photos: int = 1
 ) -> list[Float32]:
@@ -41,7 +36,7 @@ def impostor_scores(
     templates = np.concatenate([template(embeddings[p]) for p in enrolled])
     out = []
     for person in people:
-        scores = probes_of(embeddings[person], population) @ templates.T
+        scores = population.normalised(embeddings[person]) @ templates.T
         out.append((np.delete(scores, column[person], axis=1) if person in column else scores).ravel())
     return out
 
@@ -55,7 +50,7 @@ def genuine_scores(
     score, lead = [], []
     for i, person in enumerate(people):
         vectors = embeddings[person]
-        probes = probes_of(vectors, population)
+        probes = population.normalised(vectors)
         for k in range(len(vectors) if len(vectors) > 1 else 0):
             own = float(probes[k] @ template(np.delete(vectors, k, axis=0))[0])
             score.append(own)

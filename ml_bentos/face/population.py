@@ -8,6 +8,7 @@ Both are aggregates over more than a thousand people, measured by `calibration` 
 from __future__ import annotations
 
 import base64
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,15 @@ class Population:
     covariance: NDArray[np.float32]
     spread: float
 
+    @functools.cached_property
+    def _usual_variance(self) -> float:
+        """Of the scores of the population's own members, as probes, against templates of others."""
+        return float(np.sum(self.covariance**2) / np.trace(self.covariance))
+
+    def normalised(self, probes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probes float32[n, d] scaled so that their products with templates are normalised scores: see `probe_factor`."""
+        return np.asarray(probes * self.probe_factor(probes)[:, None], np.float32)
+
     def probe_factor(self, probes: NDArray[np.float32]) -> NDArray[np.float32]:
         """What a probe's cosines are multiplied by, so that strangers' scores scatter alike for every face.
 
@@ -39,9 +49,8 @@ class Population:
 
         probes: float32[n, d], L2-normalised -> float32[n].
         """
-        variance = np.einsum("ij,jk,ik->i", probes, self.covariance, probes, optimize=True)
-        usual = float(np.sum(self.covariance**2) / np.trace(self.covariance))
-        return np.asarray(np.sqrt(usual / np.maximum(variance, 1e-12)), np.float32)
+        variance = np.sum((probes @ self.covariance) * probes, axis=1)
+        return np.asarray(np.sqrt(self._usual_variance / np.maximum(variance, 1e-12)), np.float32)
 
     @classmethod
     def for_version(cls, version: str) -> Population:

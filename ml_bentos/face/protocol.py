@@ -89,7 +89,7 @@ def search(drawn: Draw, filler: Float32, population: Population) -> OpenSet:
     """The outcome of all searches in the gallery of the members and `filler` float32[f, d], scores normalised."""
     outcomes = []
     for faces in (drawn.probes, drawn.strangers):
-        probes = faces * population.probe_factor(faces)[:, None]
+        probes = population.normalised(faces)
         own = probes @ drawn.templates.T
         best, score = own.argmax(1), own.max(1)
         if len(filler):
