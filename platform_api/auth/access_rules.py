@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from platform_api.auth.members import not_found
 from platform_api.auth.models import Member, is_id
-from platform_api.core.errors import Problem
 from platform_api.core.schemas import etag
 from platform_api.core.security import principal, same_member
 
@@ -17,7 +17,7 @@ def member_or_me(member_id: str) -> str:
     wanted = principal().id if member_id == "me" else member_id.lower()
     same_member(wanted)
     if not is_id(wanted):
-        raise Problem(404, "member_not_found", "회원을 찾을 수 없습니다.", "There is no such member.")
+        raise not_found()
     return wanted
 
 

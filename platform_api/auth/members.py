@@ -92,8 +92,13 @@ def lock(session: Session, member_id: str) -> Member:
 def _found(session: Session, member_id: str, *, for_update: bool) -> Member:
     member = session.get(Member, member_id, with_for_update=for_update or None) if is_id(member_id) else None
     if member is None:
-        raise Problem(404, "member_not_found", "회원을 찾을 수 없습니다.", "There is no such member.")
+        raise not_found()
     return member
+
+
+def not_found() -> Problem:
+    """What is said of a member who is not there."""
+    return Problem(404, "member_not_found", "회원을 찾을 수 없습니다.", "There is no such member.")
 
 
 def find(session: Session, email: str | None, cursor: str | None, limit: int) -> tuple[list[Member], str | None]:

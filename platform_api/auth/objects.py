@@ -13,7 +13,7 @@ from platform_api.core.objects import TrackedObjects
 
 SWEPT_BESIDE = 20
 
-crops = TrackedObjects("auth", ObjectDeletion, lambda: vault.store())
+crops = TrackedObjects("auth", ObjectDeletion, vault.store)
 
 
 def folder(member_id: str) -> str:

@@ -29,7 +29,7 @@ def store() -> ObjectStore:
     return ObjectStore.from_settings(settings())
 
 
-pictures = TrackedObjects("branch", ObjectDeletion, lambda: store())
+pictures = TrackedObjects("branch", ObjectDeletion, store)
 
 
 def add(

@@ -19,4 +19,4 @@ def key_of(task_id: str, photo_id: str) -> str:
     return f"tasks/{task_id}/{photo_id}"
 
 
-photos = TrackedObjects("helper", ObjectDeletion, lambda: store())
+photos = TrackedObjects("helper", ObjectDeletion, store)

@@ -9,7 +9,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 from requests import RequestException
 from sqlalchemy import func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -37,9 +37,8 @@ DELAY = Histogram(
 
 def receive(session: Session, event: Event, subscriber: str) -> bool:
     """Keep an event for `subscriber` until it is handled. Returns False where it was here already."""
-    values = {"event_id": event.id, "subscriber": subscriber, "type": event.type, "envelope": event.to_json()}
-    statement = insert(InboxEvent).values(**values).on_conflict_do_nothing()
-    return session.execute(statement.returning(InboxEvent.event_id)).first() is not None
+    statement = _insert(event, subscriber).returning(InboxEvent.event_id)
+    return session.execute(statement).first() is not None
 
 
 def bury(session: Session, document: Any, subscriber: str, error: Exception) -> bool:
@@ -101,14 +100,17 @@ def accept(session: Session, event: Event, subscriber: str) -> None:
     in the inbox and `handle_next` tries again.
     """
     # Written as done: nobody sees it before the commit, and only a failure needs a second write.
-    done = {"status": "done", "done_at": clock.now()}
-    values = {"event_id": event.id, "subscriber": subscriber, "type": event.type, "envelope": event.to_json(), **done}
-    statement = insert(InboxEvent).values(**values).on_conflict_do_nothing()
+    statement = _insert(event, subscriber, status="done", done_at=clock.now())
     row = session.scalars(statement.returning(InboxEvent)).first()
     if row is not None:
         _handle(session, row, event)
     else:
         HANDLED.labels(subscriber, event.type, "repeated").inc()
+
+
+def _insert(event: Event, subscriber: str, **more: Any) -> Insert:
+    values = {"event_id": event.id, "subscriber": subscriber, "type": event.type, "envelope": event.to_json(), **more}
+    return insert(InboxEvent).values(**values).on_conflict_do_nothing()
 
 
 def _handle(session: Session, row: InboxEvent, event: Event | None = None) -> None:

@@ -40,7 +40,7 @@ class EmbeddedEngine:
         self.folder = folder
         self.schema = build_schema()
         self._lock = threading.Lock()
-        self._state: tuple[str, int, tantivy.Index, tantivy.Searcher] | None = None
+        self._state: tuple[str, tantivy.Index, tantivy.Searcher] | None = None
         self._seen = _NOTHING
         if not (folder / "current").exists():
             self._create()
@@ -77,7 +77,7 @@ class EmbeddedEngine:
         state = self._state
         with contextlib.suppress(FileNotFoundError):
             if state is not None and self._seen == self._stamps(state[0]):
-                return state[3]
+                return state[2]
         with self._lock:
             return self._reload()
 
@@ -94,11 +94,11 @@ class EmbeddedEngine:
                 generation = (self.folder / "current").read_text(encoding="ascii")
                 looked, stamps = time.time_ns(), self._stamps(generation)
                 if self._state is not None and self._state[0] == generation and self._seen == stamps:
-                    return self._state[3]  # another thread has looked
+                    return self._state[2]  # another thread has looked
                 if self._state is None or self._state[0] != generation:
                     index = self.open(generation, serve=False)
                 else:
-                    index = self._state[2]
+                    index = self._state[1]
                     index.reload()
                 searcher = index.searcher()
             except (OSError, ValueError) as error:
@@ -107,7 +107,7 @@ class EmbeddedEngine:
                 time.sleep(0.01)
                 continue
             settled = looked - max(stamps) > _SETTLED_NS
-            self._state, self._seen = (generation, stamps[1], index, searcher), stamps if settled else _NOTHING
+            self._state, self._seen = (generation, index, searcher), stamps if settled else _NOTHING
             return searcher
         raise EngineUnavailable(f"{self.folder}: {reason}")
 
