@@ -73,16 +73,22 @@ def _served(server: PostgresServer) -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def rabbitmq_installed() -> None:
+    """Skips where there is no broker to start (apt install rabbitmq-server)."""
+    try:
+        executable("rabbitmq-server")
+    except RabbitError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a broker: SMARTFIT_TEST_RABBITMQ_URL where set, else a node of our own (apt install rabbitmq-server)."""
     given = os.environ.get("SMARTFIT_TEST_RABBITMQ_URL")
     if given:
         yield given
         return
-    try:
-        executable("rabbitmq-server")
-    except RabbitError as error:
-        pytest.skip(str(error))
+    request.getfixturevalue("rabbitmq_installed")
     node = RabbitNode(tmp_path_factory.mktemp("rabbitmq"))
     node.start()
     node.wait()

@@ -12,7 +12,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +44,7 @@ from ml_bentos.face.template import make_template
 from ml_bentos.face.thresholds import Thresholds
 from platform_api.core.encryption import KeyRing
 from platform_api.core.settings import load
+from tests import waiting
 
 EDGE = "edge-1"
 BRANCH = "gangnam"
@@ -55,10 +55,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def wait_for(true: Callable[[], Any], seconds: float = 15.0) -> None:
     """Wait until `true()` holds; fails when it does not come to hold."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come to be"
-        time.sleep(0.02)
+    waiting.wait_for(true, seconds, every=0.02)
 
 
 class FakeCentre:

@@ -10,9 +10,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import tempfile
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,24 +23,16 @@ from sqlalchemy import func, select, text
 from infra.local.postgres import PostgresServer, bootstrap
 from infra.local.rabbitmq import RabbitNode
 from platform_api.core import clock
-from platform_api.core.database import DOMAINS, configure, unit_of_work, variable
+from platform_api.core.database import DOMAINS, configure, dispose_all, unit_of_work, variable
 from platform_api.core.events import publish
 from platform_api.core.events.bus.rabbitmq import dead_queue_name, parameters, queue_name
 from platform_api.core.events.lanes import LANES
 from platform_api.core.migrations import upgrade
 from platform_api.core.models import InboxEvent, OutboxEvent, new_id
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 PRODUCER, SUBSCRIBER, TYPE, EFFECT = "access", "search", "access.AccessGranted", "effect_of_test"
-
-
-def wait_for(condition: Callable[[], Any], seconds: float, what: str, every: float = 0.1) -> Any:
-    """What `condition` returns, once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(every)
-    return found
 
 
 def entry() -> dict[str, Any]:
@@ -172,3 +164,30 @@ class Line:
             channel = connection.channel()
             names = [*(queue_name(SUBSCRIBER, lane) for lane in LANES), dead_queue_name(SUBSCRIBER)]
             return sum(channel.queue_declare(name, passive=True).method.message_count for name in names)
+
+
+@contextlib.contextmanager
+def standing(nodes_in: Callable[[Path], Sequence[RabbitNode]]) -> Iterator[Line]:
+    """A line whose broker (its nodes made in the folder given) and database serve; relays and consumers are yet to start."""
+    # Not below pytest's own folder, which each start of pytest closes to other users; the server may run as one.
+    with tempfile.TemporaryDirectory(prefix="smartfit-events-") as name:
+        folder = Path(name)
+        nodes = nodes_in(folder / "rabbitmq")
+        server = PostgresServer(folder / "postgres" / "data")
+        line = None
+        for node in nodes:
+            node.start()
+        try:
+            server.start()
+            for node in nodes:
+                node.wait()
+            line = Line(folder, server, nodes)
+            yield line
+        finally:
+            if line is not None:
+                line.stop()
+            dispose_all()
+            server.stop()
+            for node in nodes:
+                node.kill()
+            nodes[0].stop()  # nothing but the port mapper is left

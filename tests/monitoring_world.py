@@ -11,7 +11,6 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from platform_api.core.models import OutboxEvent
 from platform_api.core.security import Principal
 from platform_api.monitoring import lines, registry
 from platform_api.monitoring.models import Branch, Equipment, EquipmentState, Fault
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
 OPERATOR = Principal("operator-1", frozenset({"operator"}))
@@ -43,15 +43,6 @@ QUICK = {
     "SMARTFIT_FLAP_WINDOW_S": "0",
 }
 """Settings under which minutes become seconds."""
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 20.0, every: float = 0.05) -> Any:
-    """What `condition` returns, once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"did not come about within {seconds} s"
-        time.sleep(every)
-    return found
 
 
 @dataclass

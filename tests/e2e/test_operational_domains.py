@@ -20,8 +20,8 @@ from infra.local.demo.client import Http, Platform, Refused
 from infra.local.postgres import free_port
 from infra.local.services import ROOT
 from infra.local.state import State
-from tests.local_world import installation
-from tests.monitoring_world import wait_for
+from tests.local_world import installation, smartfit
+from tests.waiting import wait_for
 
 PORT_BASE = 26440
 BRANCH = {
@@ -184,13 +184,6 @@ def test_the_shipped_face_model_is_in_the_catalogue_and_serves(world: World) -> 
 
 
 def test_nothing_came_to_a_stop_on_the_way(world: World) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "from infra.local.cli import main; main()", "events", "dead", "--json"],
-        env={**environment.base(world.state), "SMARTFIT_STATE": str(world.state.folder)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = smartfit(world.state, "events", "dead", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []

@@ -31,6 +31,7 @@ from platform_api.core.events.lanes import LANES
 from platform_api.core.events.worker import Worker
 from platform_api.core.models import AuditRecord, InboxEvent, OutboxEvent
 from platform_api.core.security import audit
+from tests.waiting import wait_for
 
 TYPE = "auth.TestHappened"
 NEWER_TYPE = "auth.TestInvented"
@@ -144,10 +145,7 @@ def _effects(domain: str) -> list[int]:
 
 
 def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.05)
+    wait_for(holds, seconds)
 
 
 def test_each_event_reaches_each_subscriber_once(worker: Worker) -> None:

@@ -28,7 +28,7 @@ from platform_api.core.events.relay import measure, relay_batch
 from platform_api.core.events.worker import Worker
 from platform_api.core.models import AuditRecord, InboxEvent, OutboxEvent
 from platform_api.core.security import audit
-from tests.monitoring_world import wait_for
+from tests.waiting import wait_for
 
 TYPE = "auth.TestHappened"
 

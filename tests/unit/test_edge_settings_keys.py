@@ -17,27 +17,11 @@ from access_edge.clock import LearntClock
 from access_edge.keys import DeviceKey, generate, main
 from access_edge.settings import EdgeSettings
 from platform_api.core import clock
-from platform_api.core.encryption import KeyRing
 from platform_api.core.settings import SettingsError, load
 
 
-@pytest.fixture
-def values(tmp_path: Path) -> dict[str, Any]:
-    generate(tmp_path / "edge.pem")
-    KeyRing.generate().to_file(tmp_path / "ring.json")
-    return {
-        "edge_id": "e1",
-        "edge_state_dir": tmp_path / "state",
-        "edge_key_file": tmp_path / "edge.pem",
-        "edge_keyring_file": tmp_path / "ring.json",
-        "edge_admin_key": "k" * 16,
-        "centre_url": "https://centre.example/",
-        "gate_api_key": "g",
-    }
-
-
-def test_good_settings_are_taken(values: dict[str, Any]) -> None:
-    settings = load(EdgeSettings, **values)
+def test_good_settings_are_taken(edge_values: dict[str, Any]) -> None:
+    settings = load(EdgeSettings, **edge_values)
     assert settings.centre_url == "https://centre.example"
     assert settings.edge_offline_limit_h == 36
     assert settings.edge_cache_members == 10_000
@@ -55,34 +39,34 @@ def test_good_settings_are_taken(values: dict[str, Any]) -> None:
         ("edge_id", ""),
     ],
 )
-def test_a_wrong_setting_is_named(values: dict[str, Any], name: str, value: Any) -> None:
+def test_a_wrong_setting_is_named(edge_values: dict[str, Any], name: str, value: Any) -> None:
     with pytest.raises(SettingsError, match=f"SMARTFIT_{name.upper()}"):
-        load(EdgeSettings, **(values | {name: value}))
+        load(EdgeSettings, **(edge_values | {name: value}))
 
 
 @pytest.mark.parametrize("name", ["edge_id", "edge_state_dir", "centre_url", "gate_api_key", "edge_admin_key"])
-def test_a_missing_setting_is_named(values: dict[str, Any], name: str) -> None:
-    del values[name]
+def test_a_missing_setting_is_named(edge_values: dict[str, Any], name: str) -> None:
+    del edge_values[name]
     with pytest.raises(SettingsError, match=f"SMARTFIT_{name.upper()}"):
-        load(EdgeSettings, **values)
+        load(EdgeSettings, **edge_values)
 
 
 def test_secrets_come_from_files_and_are_not_shown(
-    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    edge_values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    del values["gate_api_key"]
+    del edge_values["gate_api_key"]
     (tmp_path / "secret").write_text("the-secret\n")
     monkeypatch.setenv("SMARTFIT_GATE_API_KEY_FILE", str(tmp_path / "secret"))
-    settings = load(EdgeSettings, **values)
+    settings = load(EdgeSettings, **edge_values)
     assert settings.gate_api_key.get_secret_value() == "the-secret"
     assert "the-secret" not in repr(settings)
 
 
-def test_beyond_this_machine_tls_is_needed(values: dict[str, Any]) -> None:
+def test_beyond_this_machine_tls_is_needed(edge_values: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="TLS"):
-        load(EdgeSettings, **(values | {"edge_host": "0.0.0.0"}))
+        load(EdgeSettings, **(edge_values | {"edge_host": "0.0.0.0"}))
     with pytest.raises(SettingsError, match="TLS"):
-        load(EdgeSettings, **(values | {"edge_tls_cert_file": values["edge_key_file"]}))
+        load(EdgeSettings, **(edge_values | {"edge_tls_cert_file": edge_values["edge_key_file"]}))
 
 
 def test_the_settings_load_no_model_before_gunicorn_forks() -> None:

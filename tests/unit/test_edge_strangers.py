@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 
 from access_edge.centre import Centre
 from access_edge.clock import LearntClock
-from access_edge.keys import generate
 from access_edge.settings import EdgeSettings
 from access_edge.strangers import LATEST, Strangers
 from ml_bentos.face import Face
@@ -38,20 +36,9 @@ def centre() -> TakingCentre:
 
 
 @pytest.fixture
-def strangers(tmp_path: Path, centre: TakingCentre) -> Strangers:
-    generate(tmp_path / "edge.pem")
-    KeyRing.generate().to_file(tmp_path / "ring.json")
-    values: dict[str, Any] = {
-        "edge_id": "e1",
-        "edge_state_dir": tmp_path / "state",
-        "edge_key_file": tmp_path / "edge.pem",
-        "edge_keyring_file": tmp_path / "ring.json",
-        "edge_admin_key": "k" * 16,
-        "centre_url": "https://centre.example/",
-        "gate_api_key": "g",
-    }
-    envelope = Envelope(KeyRing.from_file(tmp_path / "ring.json"))
-    made = Strangers(load(EdgeSettings, **values), envelope, centre, LearntClock())
+def strangers(edge_values: dict[str, Any], centre: TakingCentre) -> Strangers:
+    envelope = Envelope(KeyRing.from_file(edge_values["edge_keyring_file"]))
+    made = Strangers(load(EdgeSettings, **edge_values), envelope, centre, LearntClock())
     for index in range(3):
         made.keep(np.zeros((100, 100, 3), np.uint8), FACE, f"entry-{index}", "g1")
     assert made.seal_waiting() == 3

@@ -18,7 +18,6 @@ import json
 import os
 import platform
 import statistics
-import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -27,13 +26,13 @@ from typing import Any
 import psutil
 from sqlalchemy import func, select
 
-from infra.local.postgres import PostgresServer
 from infra.local.rabbitmq import RabbitNode
-from platform_api.core.database import dispose_all, unit_of_work
+from platform_api.core.database import unit_of_work
 from platform_api.core.events import Event, publish
 from platform_api.core.models import OutboxEvent
 from tests.benchmarks.events import limit
-from tests.events_world import PRODUCER, TYPE, Line, entry, send, wait_for
+from tests.events_world import PRODUCER, TYPE, Line, entry, send, standing
+from tests.waiting import wait_for
 
 RELAYS = (1, 4)
 SETTLE_S = 1.5
@@ -82,21 +81,14 @@ def steady(line: Line, rate: float, seconds: float) -> dict[str, float]:
     }
 
 
-def run(folder: Path, number: int, rate: float, seconds: float) -> list[dict[str, Any]]:
+def run(number: int, rate: float, seconds: float) -> list[dict[str, Any]]:
     """All measurements, one dictionary for each number of relays."""
-    node = RabbitNode(folder / "rabbitmq")
-    node.start()
-    server = PostgresServer(folder / "postgres" / "data")
     size = len(json.dumps(Event.new(TYPE, str(uuid.uuid4()), 1, entry()).to_json(), ensure_ascii=False).encode())
     results = []
-    line = None
-    try:
-        server.start()
-        node.wait()
-        line = Line(folder, server, [node])
+    with standing(lambda folder: [RabbitNode(folder)]) as line:
         for relays in RELAYS:
             busy = psutil.cpu_percent(2.0)  # by others: nothing of ours works now
-            bare = limit.measure(node.url, relays, relays, number, size)
+            bare = limit.measure(line.nodes[0].url, relays, relays, number, size)
             line.start("consumer", relays)
             line.start("relay", relays)
             burst(line, 200)  # connections, plans and caches warm
@@ -107,12 +99,6 @@ def run(folder: Path, number: int, rate: float, seconds: float) -> list[dict[str
             figures |= {f"limit_{name}": value for name, value in bare.items()}
             line.stop()
             results.append(figures)
-    finally:
-        if line is not None:
-            line.stop()
-        dispose_all()
-        server.stop()
-        node.stop()
     return results
 
 
@@ -124,8 +110,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the delay's measurement")
     options = parser.parse_args()
     load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="smartfit-events-") as folder:
-        results = run(Path(folder), options.burst, options.rate, options.seconds)
+    results = run(options.burst, options.rate, options.seconds)
     columns = {
         "relays": "relays",
         "relayed_per_s": "relayed/s",

@@ -30,7 +30,8 @@ from platform_api.monitoring.models import Equipment, EquipmentState, shard_of
 from platform_api.monitoring.tracker import Rules
 from tests.benchmarks.monitoring import push
 from tests.benchmarks.monitoring.alerts import Watcher
-from tests.monitoring_world import Made, Plant, branch, wait_for
+from tests.monitoring_world import Made, Plant, branch
+from tests.waiting import wait_for
 
 SILENT_KINDS = ("silent", "slow")
 KINDS = ("silent", "cut", "error", "garbage", "stale", "slow", "power_cut", "trouble")

@@ -5,7 +5,6 @@ What happened is told in build/faults/events_cluster.json.
 
 import json
 import subprocess
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -15,12 +14,11 @@ from typing import Any
 
 import pytest
 
-from infra.local.postgres import PostgresServer
-from infra.local.rabbitmq import RabbitError, RabbitNode, cluster, executable
-from platform_api.core.database import dispose_all
+from infra.local.rabbitmq import RabbitNode, cluster, executable
 from platform_api.core.events.bus.rabbitmq import queue_name
 from platform_api.core.events.lanes import lane
-from tests.events_world import SUBSCRIBER, TYPE, Line, send, wait_for
+from tests.events_world import SUBSCRIBER, TYPE, Line, send, standing
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
@@ -30,35 +28,12 @@ REPORT = Path(__file__).parents[3] / "build" / "faults" / "events_cluster.json"
 
 
 @pytest.fixture
-def line() -> Iterator[Line]:
+def line(rabbitmq_installed: None) -> Iterator[Line]:
     """Three nodes, two relays, two consumers."""
-    try:
-        executable("rabbitmq-server")
-    except RabbitError as error:
-        pytest.skip(str(error))
-    # Not below pytest's own folder, which each start of pytest closes to other users; the server may run as one.
-    with tempfile.TemporaryDirectory(prefix="smartfit-events-") as folder:
-        nodes = cluster(Path(folder) / "cluster")
-        server = PostgresServer(Path(folder) / "postgres" / "data")
-        made = None
-        for node in nodes:
-            node.start()
-        try:
-            server.start()
-            for node in nodes:
-                node.wait()
-            made = Line(Path(folder), server, nodes)
-            made.start("consumer", 2)
-            made.start("relay", 2)
-            yield made
-        finally:
-            if made is not None:
-                made.stop()
-            dispose_all()
-            server.stop()
-            for node in nodes:
-                node.kill()
-            nodes[0].stop()  # nothing but the port mapper is left
+    with standing(cluster) as made:
+        made.start("consumer", 2)
+        made.start("relay", 2)
+        yield made
 
 
 def _queue(node: RabbitNode, name: str) -> dict[str, Any]:

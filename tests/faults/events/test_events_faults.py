@@ -6,7 +6,6 @@ build/faults/events.json.
 
 import json
 import random
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -15,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.postgres import PostgresServer
-from infra.local.rabbitmq import RabbitError, RabbitNode, executable
-from platform_api.core.database import dispose_all
-from tests.events_world import Line, send, wait_for
+from infra.local.rabbitmq import RabbitNode
+from tests.events_world import Line, send, standing
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(420)]
 
@@ -31,31 +29,12 @@ REPORT = Path(__file__).parents[3] / "build" / "faults" / "events.json"
 
 
 @pytest.fixture
-def line() -> Iterator[Line]:
+def line(rabbitmq_installed: None) -> Iterator[Line]:
     """One node, two relays, two consumers."""
-    try:
-        executable("rabbitmq-server")
-    except RabbitError as error:
-        pytest.skip(str(error))
-    # Not below pytest's own folder, which each start of pytest closes to other users; the server may run as one.
-    with tempfile.TemporaryDirectory(prefix="smartfit-events-") as folder:
-        node = RabbitNode(Path(folder) / "rabbitmq")
-        server = PostgresServer(Path(folder) / "postgres" / "data")
-        made = None
-        node.start()
-        try:
-            server.start()
-            node.wait()
-            made = Line(Path(folder), server, [node])
-            made.start("consumer", 2)
-            made.start("relay", 2)
-            yield made
-        finally:
-            if made is not None:
-                made.stop()
-            dispose_all()
-            server.stop()
-            node.stop()
+    with standing(lambda folder: [RabbitNode(folder)]) as made:
+        made.start("consumer", 2)
+        made.start("relay", 2)
+        yield made
 
 
 class Producer(threading.Thread):

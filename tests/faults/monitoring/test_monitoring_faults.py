@@ -16,7 +16,8 @@ from platform_api.core import database
 from platform_api.core.migrations import upgrade
 from platform_api.monitoring.settings import settings
 from tests import monitoring_world as world
-from tests.monitoring_world import Connection, Made, Plant, events, faults_of, line, state_of, wait_for
+from tests.monitoring_world import Connection, Made, Plant, events, faults_of, line, state_of
+from tests.waiting import wait_for
 
 HALF_OPEN = 10_000
 ITEMS = 60

@@ -15,6 +15,7 @@ from platform_api.monitoring.prober.recorder import Recorder
 from platform_api.monitoring.states import Silent
 from tests import monitoring_world as world
 from tests.monitoring_world import events, state_of
+from tests.waiting import wait_for
 
 EVERY = frozenset(range(SHARDS))
 
@@ -56,7 +57,7 @@ def test_workers_share_and_inherit(two: tuple[Leases, Leases]) -> None:
         first.tick()
         return first.held == EVERY
 
-    world.wait_for(inherited)
+    wait_for(inherited)
 
 
 def test_a_lost_session_is_no_answer_until_all_is_had_again(two: tuple[Leases, Leases], monkeypatch: Any) -> None:

@@ -8,7 +8,8 @@ from platform_api.core.database import unit_of_work
 from platform_api.monitoring import maintenance, registry
 from platform_api.monitoring.models import StateChange
 from tests import monitoring_world as world
-from tests.monitoring_world import OPERATOR, Made, Plant, events, faults_of, state_of, wait_for
+from tests.monitoring_world import OPERATOR, Made, Plant, events, faults_of, state_of
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
