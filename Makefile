@@ -5,10 +5,10 @@ NAME ?= all
 export SMARTFIT_DATA ?= $(wildcard $(abspath ../shared/data))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint fmt bench faults clean
+.PHONY: help setup run demo-learning test lint fmt bench faults check-infra audit-dependencies clean
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.installed ## make .venv with everything, at the locked versions
 
@@ -19,6 +19,9 @@ setup: .venv/.installed ## make .venv with everything, at the locked versions
 run: setup ## start the platform and walk real people through the gate
 	$(BIN)/smartfit up
 	$(BIN)/smartfit demo gate
+
+demo-learning: setup ## a judge that learns from 100 corrections by itself; JSON into build/demo
+	$(BIN)/smartfit demo learning --json build/demo/learning.json
 
 test: setup ## all tests (photographs: SMARTFIT_DATA)
 	$(BIN)/pytest
@@ -38,6 +41,12 @@ bench: setup ## benchmarks; NAME=gate for one; JSON into build/bench
 
 faults: setup ## damage done on purpose; NAME=events for one; JSON into build/faults
 	$(BIN)/pytest -m faults --override-ini=addopts="--import-mode=importlib -ra" $(if $(filter all,$(NAME)),,tests/faults/$(NAME))
+
+check-infra: setup ## what operations rest on, rendered, linted and validated
+	$(BIN)/python -m infra.checks
+
+audit-dependencies: setup ## known vulnerabilities of what is locked (asks PyPI or OSV); says so where neither answers
+	$(BIN)/python -m infra.dependencies
 
 clean: ## remove what was built (the platform's state stays)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -15,7 +15,7 @@ from access_edge.settings import EdgeSettings
 from platform_api.core.errors import Problem, register_error_handlers
 from platform_api.core.health import health_blueprint
 from platform_api.core.settings import load
-from platform_api.core.telemetry import configure_logging, configure_tracing, instrument
+from platform_api.core.telemetry import configure_logging, configure_tracing, instrument, machine
 
 SERVICE = "access-edge"
 
@@ -56,6 +56,9 @@ def create_app(settings: EdgeSettings | None = None, node: EdgeNode | None = Non
         return Problem(503, "replica_damaged", words.ko, words.en).response()
 
     instrument(app, SERVICE)
+    machine.watch_volume("edge", settings.edge_state_dir)
+    if settings.edge_tls_cert_file:
+        machine.watch_certificate("edge", settings.edge_tls_cert_file)
     configure_tracing(SERVICE, app)
     checks = {
         "replica": node.state.check_replica,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import requests
@@ -23,6 +25,7 @@ from platform_api.core.http import Client, ServiceUnavailable, client
 log = structlog.get_logger(__name__)
 
 PREFIX = "/access/v1/edge"
+CHUNK = 2**18
 
 
 class CursorTooOld(Exception):
@@ -114,6 +117,22 @@ class Centre:
             )
         )  # fmt: skip
 
+    def archive(self, version: str, start: int, sha256: str) -> tuple[int, Iterator[bytes]]:
+        """The package of a model from byte `start` on, in chunks, and where they really begin (0: it was made anew).
+
+        Raises:
+            CentreRefuses, ServiceUnavailable: see there; the latter from the iterator too, where the line is cut.
+        """
+        headers = {"Range": f"bytes={start}-", "If-Range": f'"{sha256}"'} if start else {}
+        path = f"/models/{quote(version, safe='')}/archive"
+        answer = self._call(self._patient, "GET", path, headers={**headers, "Accept-Encoding": "identity"}, stream=True)
+        _raise_for_refusal(answer)
+        return (start if answer.status_code == 206 else 0), _chunks(answer)
+
+    def send_model_reports(self, reports: list[dict[str, Any]]) -> None:
+        """Hand over reports on models; the centre knows those it has by their ids. Raises CentreRefuses, ServiceUnavailable."""
+        _raise_for_refusal(self._call(self._patient, "POST", "/model-reports", json={"reports": reports}))
+
     def _call(self, http: Client, method: str, path: str, **options: Any) -> requests.Response:
         """Call once, and once more where the centre says that this node's clock is wrong, with the time it tells."""
         headers = options.pop("headers", {})
@@ -134,6 +153,14 @@ class Centre:
             if self._clock.learn(moment, sent, core_clock.now()):
                 log.warning("clock_offset_learnt", seconds=self._clock.offset.total_seconds())
         return answer
+
+
+def _chunks(answer: requests.Response) -> Iterator[bytes]:
+    try:
+        with answer:
+            yield from answer.iter_content(CHUNK)
+    except requests.RequestException as error:
+        raise ServiceUnavailable("centre", type(error).__name__) from error
 
 
 def _raise_for_refusal(answer: requests.Response) -> None:

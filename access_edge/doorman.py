@@ -196,9 +196,8 @@ class Doorman:
     ) -> Answer:  # fmt: skip
         stages.observe()
         metrics.DECISIONS.labels(method, decision, reason).inc()
-        log.info(
-            "decision", method=method, decision=decision, reason=reason, entry_id=entry.entry_id if entry else None
-        )
+        entry_id = entry.entry_id if entry else None
+        log.info("decision", entry_method=method, decision=decision, reason=reason, entry_id=entry_id)
         gate: Literal["opened", "not_commanded", "unreachable"] = "not_commanded"
         if result in ("opened", "unreachable"):
             gate = "opened" if result == "opened" else "unreachable"

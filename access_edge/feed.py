@@ -65,6 +65,8 @@ class Delta:
     """Members who lost a template."""
     erased: set[str] = field(default_factory=set)
     """Members who are no more."""
+    models_gone: set[str] = field(default_factory=set)
+    """Versions that are no longer spoken of."""
     kinds: set[str] = field(default_factory=set)
 
 

@@ -12,6 +12,7 @@ import structlog
 
 from access_edge.centre import Centre, CentreRefuses
 from access_edge.entries import EntryLog
+from platform_api.core.telemetry.tracing import span
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +54,8 @@ class Forwarder:
 
     def _send(self, batch: list[tuple[int, dict[str, Any]]]) -> int:
         try:
-            refused = self._centre.send_entries([document for _, document in batch])
+            with span("forward entries", attributes={"smartfit.entries": len(batch)}):
+                refused = self._centre.send_entries([document for _, document in batch])
         except CentreRefuses as refusal:
             if refusal.status not in _FAULTY:
                 raise

@@ -9,9 +9,11 @@ from typing import Any
 
 from access_edge.settings import EdgeSettings
 from platform_api.core.settings import load
+from platform_api.core.telemetry.logs import gunicorn_logger
 
 _settings = load(EdgeSettings)
 
+logger_class = gunicorn_logger("access-edge", _settings.log_level)
 bind = f"{_settings.edge_host}:{_settings.edge_port}"
 worker_class = "gthread"
 workers = 1

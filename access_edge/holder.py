@@ -78,11 +78,12 @@ class Bundle:
 
 
 class Holder:
-    """The live bundle and the one before it."""
+    """The live bundle, the one before it, and the one that is made ready beside them."""
 
     def __init__(self) -> None:
         self._current: Bundle | None = None
         self._previous: Bundle | None = None
+        self._candidate: Bundle | None = None
         self._barred: frozenset[str] = frozenset()
         self._lock = threading.Lock()
 
@@ -111,6 +112,11 @@ class Holder:
         """The bundle of the model before, for rollback."""
         return self._previous
 
+    @property
+    def candidate(self) -> Bundle | None:
+        """The bundle of a model that is tried, or is to go live; nobody is let in by it."""
+        return self._candidate
+
     def swap(self, bundle: Bundle) -> None:
         """Make `bundle` the live one. The old one is kept for rollback where its model is another."""
         with self._lock:
@@ -120,6 +126,8 @@ class Holder:
             metrics.SWAP.observe(time.perf_counter() - started)
             if old is not None and old.model.version != bundle.model.version:
                 self._previous = old
+            if self._candidate is not None and self._candidate.model.version == bundle.model.version:
+                self._candidate = None
         metrics.GALLERY.labels("near").set(bundle.near.size)
         metrics.GALLERY.labels("rest").set(bundle.rest.size if bundle.rest else 0)
 
@@ -127,3 +135,8 @@ class Holder:
         """Replace the one kept for rollback: what was withdrawn must leave it too."""
         with self._lock:
             self._previous = bundle
+
+    def replace_candidate(self, bundle: Bundle | None) -> None:
+        """Replace the one that is made ready; None: there is none."""
+        with self._lock:
+            self._candidate = bundle

@@ -37,7 +37,7 @@ class Liveness:
         """Tell the log what the gates' policies come to on this node."""
         for name in sorted(set(policies) or {"passive"}):
             told = policy.describe(policy.parse(name), self._passive is not None)
-            (log.warning if told.warning else log.info)("liveness", policy=name, message=told.ko, message_en=told.en)
+            (log.warning if told.warning else log.info)("liveness", policy=name, message_ko=told.ko, message_en=told.en)
 
     def asks(self, wanted: Policy) -> bool:
         """Whether `score` has anything to do under this policy."""

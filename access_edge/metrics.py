@@ -12,8 +12,13 @@ MATCHES = Counter("smartfit_edge_matches_total", "Recognised faces by the galler
 GATE_COMMANDS = Counter("smartfit_edge_gate_commands_total", "Commands to gate controllers", ["command", "result"])
 FEED_MALFORMED = Counter("smartfit_edge_feed_malformed_total", "Records of the feed that could not be read")
 SWAP = Histogram(
-    "smartfit_edge_swap_seconds", "Time to swap model, thresholds and index", buckets=(1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+    "smartfit_edge_swap_seconds",
+    "Time to swap model, thresholds and index",
+    buckets=(1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 1e-2),
 )
+SWAPS = Counter("smartfit_edge_model_swaps_total", "Swaps to a bundle of another model version", ["how"])
+DOWNLOADS = Counter("smartfit_edge_model_downloads_total", "Packages fetched, by what became of them", ["result"])
+SHADOW = Counter("smartfit_edge_shadow_frames_total", "Looks at the gate given to a model on trial", ["result"])
 BUILD = Histogram("smartfit_edge_gallery_build_seconds", "Time to build an index beside the live one", buckets=_MS)
 HIT_RATE = Gauge("smartfit_edge_cache_hit_ratio", "Share of recognised faces found in the cache")
 GALLERY = Gauge("smartfit_edge_gallery_members", "Members in the live index", ["tier"])

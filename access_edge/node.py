@@ -14,10 +14,11 @@ import structlog
 from access_edge import cache
 from access_edge.active import ActiveCheck
 from access_edge.background import Loop
-from access_edge.builder import Builder, LoadModel
+from access_edge.builder import Builder
 from access_edge.centre import Centre
 from access_edge.clock import LearntClock
 from access_edge.doorman import Doorman
+from access_edge.downloads import Downloads
 from access_edge.entries import EntryLog
 from access_edge.feed import Delta
 from access_edge.forward import Forwarder
@@ -29,15 +30,20 @@ from access_edge.lockout import Lockouts
 from access_edge.messages import message
 from access_edge.modes import Modes
 from access_edge.node_state import NodeState
+from access_edge.observations import Observations
 from access_edge.pipeline import Pipeline
 from access_edge.recognition import Recogniser
 from access_edge.records import Gate
-from access_edge.replica import Replica
+from access_edge.replica import Replica, ReplicaDamaged
+from access_edge.reports import Reports
 from access_edge.settings import EdgeSettings
+from access_edge.shadow import Shadow
+from access_edge.shelf import LoadModel, Shelf
 from access_edge.strangers import Strangers
 from access_edge.sync import Sync
 from ml_bentos.face import load_model
-from platform_api.core.encryption import Envelope, KeyRing
+from ml_bentos.face.model import unload
+from platform_api.core.encryption import Envelope, RingFile
 from platform_api.core.settings import SettingsError
 
 log = structlog.get_logger(__name__)
@@ -58,14 +64,20 @@ class EdgeNode:
         folder = settings.edge_state_dir
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _lock(folder)
-        envelope = Envelope(KeyRing.from_file(settings.edge_keyring_file))
+        envelope = Envelope(RingFile(settings.edge_keyring_file))
         key = DeviceKey(settings.edge_id, settings.edge_key_file)
         self.replica = Replica(folder, envelope)
         self.entries = EntryLog(folder, settings.edge_log_max_mib)
         self.clock = LearntClock(timedelta(seconds=float(self.replica.meta("clock_offset") or 0)))
         self.centre = Centre(settings, key, self.clock)
         self.holder = Holder()
-        self.builder = Builder(settings, self.replica, self.entries, self.holder, self.clock, load)
+        self.observations = Observations()
+        self.shelf = Shelf(self.replica, Downloads(settings, self.centre), load, unload)
+        self.builder = Builder(settings, self.replica, self.entries, self.holder, self.clock, self.shelf)
+        self.shadow = Shadow(settings, self.replica, self.holder, self.observations, lambda: self.pipeline.idle())
+        self.reports = Reports(
+            settings, self.replica, self.holder, self.builder, self.shelf, self.observations, self.centre, self.clock
+        )
         self.sync = Sync(settings, self.centre, self.replica, self.clock, self._on_delta)
         self.strangers = Strangers(settings, envelope, self.centre, self.clock)
         self.forwarder = Forwarder(self.entries, self.centre)
@@ -82,12 +94,14 @@ class EdgeNode:
         self.pipeline = Pipeline(
             self.replica, self.state, self.sync, recogniser, self.active,
             Doorman(self.replica, self.entries, self.gates, self.clock),
-            self.lockouts, self.strangers, settings.edge_recognitions_at_once,
+            self.lockouts, self.strangers, self.observations, self.shadow.offer, settings.edge_recognitions_at_once,
         )  # fmt: skip
         self._modes_loop = Loop("edge-modes", self._work_modes, 1.0, 5.0)
         self._loops = [
             self.sync.loop,
             self.builder.loop,
+            self.shelf.loop,
+            Loop("edge-reports", self._report, settings.edge_report_interval_s, 300.0),
             Loop("edge-forward", self._forward, settings.edge_forward_interval_s, 10.0),
             Loop("edge-strangers", self._work_strangers, 1.0, 60.0),
             self._modes_loop,
@@ -103,8 +117,10 @@ class EdgeNode:
             self.builder.build()
         except Exception as error:
             log.error("no_gallery_at_start", error=type(error).__name__, reason=str(error))
+        self.shadow.follow()
         for loop in self._loops:
             loop.start()
+        self.shadow.start()
         self.liveness.announce([gate.liveness for gate in self.replica.gates.values()])
         log.info("edge_started", gates=len(self.replica.gates))
 
@@ -112,6 +128,7 @@ class EdgeNode:
         """End the loops and close the databases; what is unsent is sent after the next start."""
         for loop in self._loops:
             loop.stop()
+        self.shadow.stop()
         for loop in self._loops:
             loop.join()
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -147,6 +164,8 @@ class EdgeNode:
         for member_id in delta.erased:
             self.entries.forget_member(member_id)
         self.builder.on_delta(delta)
+        if "model" in delta.kinds:
+            self.shadow.follow()
         if "gate" in delta.kinds:
             self.liveness.announce([gate.liveness for gate in self.replica.gates.values()])
         if delta.kinds & {"branch", "gate"}:
@@ -154,6 +173,9 @@ class EdgeNode:
 
     def _forward(self) -> None:
         self.forwarder.run()
+
+    def _report(self) -> None:
+        self.reports.work()
 
     def _work_modes(self) -> None:
         if self.modes.work():
@@ -167,6 +189,11 @@ class EdgeNode:
 
     def _tidy(self) -> None:
         self.entries.tidy(self.clock.now(), timedelta(days=self.settings.edge_log_keep_days), cache.HORIZON)
+        try:
+            while self.replica.reseal():
+                pass
+        except ReplicaDamaged as error:
+            self.replica.set_aside(error)
 
 
 def _lock(folder: os.PathLike[str]) -> int:

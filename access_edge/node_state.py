@@ -59,6 +59,11 @@ class NodeState:
         no_gallery = bundle is None or (bundle.size == 0 and self._builder.missing_model is not None)
         return "gallery_unavailable" if no_gallery else None
 
+    def live_model(self) -> str | None:
+        """The version that decides now; None where there is none."""
+        bundle = self._holder.current
+        return bundle.model.version if bundle else None
+
     def damaged(self, damage: ReplicaDamaged) -> None:
         """The replica was found broken while in use: have it rebuilt."""
         self._replica.set_aside(damage)
@@ -90,7 +95,8 @@ class NodeState:
 
     def document(self) -> dict[str, Any]:
         """For the local admin. Raises ReplicaDamaged."""
-        bundle, previous, age = self._holder.current, self._holder.previous, self._sync.age()
+        bundle, previous, candidate = self._holder.current, self._holder.previous, self._holder.candidate
+        age = self._sync.age()
         return {
             "online": self._sync.online,
             "sync": {
@@ -111,6 +117,8 @@ class NodeState:
                 "rest": bundle.rest.size if bundle.rest else 0,
                 "previous_model": previous.model.version if previous else None,
                 "missing_model": self._builder.missing_model,
+                "candidate_model": candidate.model.version if candidate else None,
+                "troubles": dict(self._builder.troubles),
             },
             "entries": self._entries.counts(),
             "strangers": self._strangers.count(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from access_edge.active import ActiveCheck
@@ -13,6 +13,7 @@ from access_edge.doorman import Answer, Doorman, Person
 from access_edge.frames import BadFrame
 from access_edge.lockout import Lockouts
 from access_edge.node_state import NodeState
+from access_edge.observations import Observations
 from access_edge.qr import KeyUnknown, Pass, PassRefused, verify
 from access_edge.recognition import Recogniser, Recognition
 from access_edge.records import Branch, Gate
@@ -43,8 +44,11 @@ class Pipeline:
         doorman: Doorman,
         lockouts: Lockouts,
         strangers: Strangers,
+        observations: Observations,
+        offer: Callable[[Recognition], None],
         at_once: int,
     ) -> None:
+        """offer: lets a model on trial look as well; it must return at once."""
         self._replica = replica
         self._state = state
         self._sync = sync
@@ -53,12 +57,20 @@ class Pipeline:
         self._doorman = doorman
         self._lockouts = lockouts
         self._strangers = strangers
+        self._observations = observations
+        self._offer = offer
+        self._looking = 0
+        self._count = threading.Lock()
         self._turns = threading.BoundedSemaphore(at_once)
         self._last_look = -QUIET_S
 
     def quiet(self) -> bool:
         """Whether nobody has been looked at for a moment: the time for work that can wait."""
         return time.monotonic() - self._last_look > QUIET_S
+
+    def idle(self) -> float:
+        """For how many seconds nobody has been looked at; 0 while somebody is."""
+        return 0.0 if self._looking else time.monotonic() - self._last_look
 
     def face(
         self, gate: Gate, frames: Sequence[bytes], challenge_id: str | None = None, inspected: bool = False
@@ -89,6 +101,9 @@ class Pipeline:
                 raise Problem(422, problem.code, problem.detail_ko, problem.detail_en, frame=problem.index) from problem
             found = Recognition("retry", problem.code)
         answer = self._judged(branch, gate, found, settled, stages)
+        if found.looks and found.model_version is not None:
+            self._observations.scored(found.model_version, True, found.outcome == "match", found.milliseconds)
+            self._offer(found)
         return replace(answer, extra={**answer.extra, "candidate_id": found.nearest}) if inspected else answer
 
     def _judged(
@@ -141,13 +156,22 @@ class Pipeline:
                 "Too many people at once; try again.",
                 headers={"Retry-After": "1"},
             )
+        with self._count:
+            self._looking += 1
         self._last_look = time.monotonic()
         try:
             if challenge_id is not None:
                 return self._active.answer(gate.gate_id, challenge_id, frames, stages)
             return self._recogniser.recognise(frames, gate.liveness, stages)
+        except BadFrame:
+            raise
+        except Exception:
+            self._observations.failed(self._state.live_model() or "none")
+            raise
         finally:
             self._last_look = time.monotonic()
+            with self._count:
+                self._looking -= 1
             self._turns.release()
 
     def _turn_away(self, branch: Branch, gate: Gate, found: Recognition, person: Person, stages: Stages) -> Answer:

@@ -41,7 +41,8 @@ COVERED_S = 60.0
 class Recognition:
     """match: `member_id` is set. denied and retry: `reason` says why. `frame`, `face`: what was looked at, if anything.
     `miss`: counts towards the gate's lockout. `detail`: what was wrong with the answer to a challenge. `nearest`: whom the
-    best score belongs to, matched or not; for those who measure, never for a kiosk."""
+    best score belongs to, matched or not; for those who measure, never for a kiosk. `looks`: the frames it was decided on,
+    where it was decided by this node's own gallery; `milliseconds`: what the model itself took for them."""
 
     outcome: Outcome
     reason: str
@@ -53,6 +54,9 @@ class Recognition:
     miss: bool = False
     detail: str | None = None
     nearest: str | None = None
+    looks: tuple[tuple[Image, Face], ...] = ()
+    milliseconds: float = 0.0
+    by_centre: bool = False
 
 
 class Recogniser:
@@ -82,6 +86,8 @@ class Recogniser:
         verdict: str = "no_match"
         candidates: list[Candidate] = []
         shown: Prepared | None = None
+        looks: list[tuple[Image, Face]] = []
+        seconds = 0.0
         asked = self._liveness.asks(policy)
         for frame in prepared(bundle.model, frames, self._pool, stages):
             if frame.face is None:
@@ -91,11 +97,14 @@ class Recogniser:
             shown = frame
             face = frame.face
             judged = self._pool.submit(self._liveness.score, policy, frame.bgr, face, stages) if asked else None
+            looks.append((frame.bgr, face))
+            started = time.perf_counter()
             with stages("embed"):
                 probes.append(bundle.model.embed(frame.bgr, face))
             with stages("search"):
                 candidates = self._allowed(bundle.near.search(np.stack(probes)))
                 verdict = decide(candidates, bundle.thresholds, bundle.near.size)
+            seconds += time.perf_counter() - started
             live.append(judged.result() if judged else None)
             if verdict != "unsure":
                 break
@@ -109,6 +118,7 @@ class Recogniser:
                 frame=shown.bgr, face=shown.face, miss=True,
             )  # fmt: skip
         found = self._name(bundle, np.stack(probes), verdict, candidates, shown, stages)
+        found = replace(found, looks=() if found.by_centre else tuple(looks), milliseconds=1000 * seconds)
         if alive.verdict == "challenge" and found.outcome == "match":
             # Who it may be is not told before the head has turned.
             return replace(found, outcome="retry", reason="liveness_unsure", member_id=None)
@@ -143,7 +153,7 @@ class Recogniser:
         if verdict == "unsure":
             return replace(seen, outcome="retry", reason="unsure", member_id=None)
         self._count(tier)
-        return seen
+        return replace(seen, by_centre=tier == "centre")
 
     def _farther(
         self, bundle: Bundle, probes: Vectors, verdict: str, candidates: list[Candidate]

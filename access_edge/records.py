@@ -150,12 +150,27 @@ class Template(Record):
         return unpack(self.vectors, self.rows)
 
 
-class Model(Record):
-    """A model version and the thresholds measured for it; `live` is the one in use."""
+class Archive(Record):
+    """The signed package of a model."""
 
-    version: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(gt=0)]
+
+
+class Model(Record):
+    """A model version, what it is to this node, and the thresholds measured for it; `live` is the one in use here.
+
+    archive: None where the version is shipped with the software. incomplete: it may go live though members of the present
+    gallery are missing in its own.
+    """
+
+    # A version names folders.
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
     live: bool = False
+    stage: Literal["candidate", "shadow", "canary", "live", "former"] = "former"
     thresholds: dict[str, Any] | None = None
+    archive: Archive | None = None
+    incomplete: bool = False
 
 
 class QrKey(Record):

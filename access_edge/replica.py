@@ -128,6 +128,16 @@ class Replica:
         rows = self._rows("SELECT data FROM model WHERE version = ?", version)
         return Model.model_validate_json(rows[0]["data"]) if rows else None
 
+    def models(self) -> list[Model]:
+        """All that the centre says of models."""
+        rows = self._rows("SELECT data, live FROM model ORDER BY version")
+        return [Model.model_validate_json(row["data"]).model_copy(update={"live": bool(row["live"])}) for row in rows]
+
+    def members_with_template(self, model_version: str) -> frozenset[str]:
+        """Members who are in the gallery of a model version."""
+        rows = self._rows("SELECT DISTINCT member_id FROM template WHERE model_version = ?", model_version)
+        return frozenset(row["member_id"] for row in rows)
+
     def qr_key(self, kid: str) -> QrKey | None:
         """The key that signs passes under `kid`."""
         rows = self._rows("SELECT data FROM qr_key WHERE kid = ?", kid)
@@ -198,6 +208,23 @@ class Replica:
             if delta.withdrawn or delta.erased:
                 self.scrub()
         return delta
+
+    def reseal(self, limit: int = 200) -> int:
+        """Put templates that are sealed under an old key under the one that seals now. Returns how many; 0: all are."""
+        kid = self._envelope.keyring.current
+        named = bytes([len(kid)]) + kid.encode()
+        query = "SELECT * FROM template WHERE substr(sealed, 5, ?) <> ? LIMIT ?"
+        with self._guard(), self._write_lock, sqlite.transaction(self._connection()) as connection:
+            rows = connection.execute(query, (len(named), named, limit)).fetchall()
+            for row in rows:
+                context = template_context(row["template_id"], row["member_id"], row["model_version"])
+                try:
+                    sealed = self._envelope.rewrap(row["sealed"], context)
+                except DecryptionError as error:
+                    raise ReplicaDamaged("a template does not open", self._epoch) from error
+                values = (sealed, row["template_id"])
+                connection.execute("UPDATE template SET sealed = ? WHERE template_id = ?", values)
+        return len(rows)
 
     def begin_resync(self) -> None:
         """Read the feed again from its beginning, beside what is there: rules go on by the old rows until the new
@@ -275,6 +302,8 @@ class Replica:
         delta.withdrawn |= {row["member_id"] for row in stale}
         for row in connection.execute("SELECT member_id FROM member WHERE generation < ?", (generation,)).fetchall():
             forget_member(connection, row["member_id"], delta)
+        stale = connection.execute("SELECT version FROM model WHERE generation < ?", (generation,))
+        delta.models_gone |= {row["version"] for row in stale}
         for table in TABLES:
             gone = connection.execute(f"DELETE FROM {table} WHERE generation < ?", (generation,))  # noqa: S608
             if gone.rowcount:

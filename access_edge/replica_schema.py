@@ -125,6 +125,8 @@ def _delete(connection: sqlite3.Connection, change: Change, delta: Delta) -> Non
         row = connection.execute("SELECT member_id FROM template WHERE template_id = ?", (change.key,)).fetchone()
         if row is not None:
             delta.withdrawn.add(row["member_id"])
+    elif change.kind == "model":
+        delta.models_gone.add(change.key)
     connection.execute(
         f"DELETE FROM {change.kind} WHERE {KEYS[change.kind]} = ?",  # noqa: S608 -- names of ours
         (change.key,),

@@ -41,6 +41,21 @@ class EdgeSettings(Settings):
 
     models_dir: Path | None = Field(default=None, description="Where model packages and liveness weights lie.")
 
+    model_public_keys_file: Path | None = Field(
+        default=None, description="JSON array of base64 Ed25519 keys that model packages must be signed with."
+    )
+    edge_model_max_mib: float = Field(default=512.0, gt=0, description="Largest package that is fetched.")
+    edge_report_interval_s: float = Field(default=60.0, gt=0, description="Between reports on models to the centre.")
+    edge_reports_kept: int = Field(
+        default=2000, ge=1, description="Reports that wait while the centre is gone; older ones are dropped."
+    )
+    edge_watch_h: float = Field(
+        default=24.0, ge=0, description="How long after a swap the live model is reported on, if none is being tried."
+    )
+    edge_shadow_pause_s: float = Field(
+        default=0.2, ge=0, description="So long nobody must have been looked at before a model on trial works."
+    )
+
     edge_sync_interval_s: float = Field(default=1.0, gt=0, description="Between looks at the change feed.")
     edge_sync_page: int = Field(default=500, ge=1, le=5000)
     edge_offline_limit_h: float = Field(
@@ -86,6 +101,7 @@ class EdgeSettings(Settings):
         "edge_tls_key_file",
         "centre_ca_file",
         "gate_ca_file",
+        "model_public_keys_file",
     )
     @classmethod
     def _is_there(cls, value: Path | None) -> Path | None:

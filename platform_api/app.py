@@ -8,17 +8,19 @@ from types import ModuleType
 from typing import Any
 
 from apispec.ext.marshmallow import MarshmallowPlugin
-from flask import Flask
+from flask import Flask, jsonify
 from flask_swagger_ui import get_swaggerui_blueprint
 
+from platform_api.core import request_limits
 from platform_api.core.database import DOMAINS, ping
 from platform_api.core.errors import register_error_handlers
 from platform_api.core.health import health_blueprint
+from platform_api.core.internal_tls import internal_tls
 from platform_api.core.migrations import is_current
 from platform_api.core.schemas import component_name
 from platform_api.core.security import tokens
 from platform_api.core.settings import Settings, SettingsError, load, read_variable
-from platform_api.core.telemetry import configure_logging, configure_tracing, instrument
+from platform_api.core.telemetry import configure_logging, configure_tracing, instrument, machine
 from platform_api.core.web import Api, register_backend_errors
 
 # Enough for five photos of 8 MiB and the form around them; routes may want less.
@@ -65,7 +67,10 @@ def create_app(domains: Iterable[str] | None = None) -> Flask:
     register_error_handlers(app)
     register_backend_errors(app)
     instrument(app, service)
+    if certificate := internal_tls().internal_cert_file:
+        machine.watch_certificate("internal", certificate)
     configure_tracing(service, app)
+    request_limits.init_app(app)
     tokens.init_app(app)
     checks: dict[str, Callable[[], None]] = {}
     for routes in _mount(app, chosen)[1]:
@@ -74,9 +79,23 @@ def create_app(domains: Iterable[str] | None = None) -> Flask:
     for domain in chosen:
         checks[f"{domain}.database"] = functools.partial(ping, domain)
         checks[f"{domain}.migrations"] = functools.partial(_current, domain)
+    if "auth" in chosen:
+        # Only here: pages bring the domains along that they are made of.
+        from platform_api.web.console import blp as console
+
+        app.register_blueprint(console)
+        if len(chosen) < len(installed_domains()):
+            # The gateway sends here whoever wants the documentation: it is of all domains, wherever they are served.
+            app.view_functions["api-docs.openapi_json"] = lambda: jsonify(_whole_document())
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", {"app_name": "Smart Fitness"}))
     app.register_blueprint(health_blueprint(service, checks))
     return app
+
+
+@functools.cache
+def _whole_document() -> dict[str, Any]:
+    """Made when somebody asks for it, since it brings along all that the domains are made of."""
+    return openapi_document()
 
 
 def openapi_document(domains: Iterable[str] | None = None) -> dict[str, Any]:

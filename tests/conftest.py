@@ -168,11 +168,15 @@ def _issuer(folder: str) -> Flask:
 
 @pytest.fixture(scope="session")
 def token_for(keys: Keys) -> TokenFor:
-    """`token_for(sub, *roles, branch_ids=())` -> headers with an access token that the platform accepts."""
+    """`token_for(sub, *roles, branch_ids=(), version=None)` -> headers with an access token that the platform accepts.
 
-    def make(sub: str, *roles: str, branch_ids: tuple[str, ...] = ()) -> dict[str, str]:
+    version: of the member in auth, where there is such a member: tokens of an earlier one are revoked.
+    """
+
+    def make(sub: str, *roles: str, branch_ids: tuple[str, ...] = (), version: int | None = None) -> dict[str, str]:
+        claims = {} if version is None else {"ver": version}
         with _issuer(str(keys.jwt_dir)).app_context():
-            return {"Authorization": f"Bearer {tokens.issue_access_token(sub, roles, branch_ids)}"}
+            return {"Authorization": f"Bearer {tokens.issue_access_token(sub, roles, branch_ids, claims)}"}
 
     return make
 

@@ -19,6 +19,7 @@ from platform_api.core import clock
 
 PASSWORD = "한강-자전거-도로-27"
 CARD = {"number": "4111111111111111", "expiry": "12/39"}
+UNIT = base64.b64encode((np.ones(128) / np.sqrt(128)).astype("<f4").tobytes()).decode()
 VECTOR = base64.b64encode(np.ones(128, "<f4").tobytes()).decode()
 
 Values = dict[str, list[Any]]
@@ -55,6 +56,7 @@ def accounts() -> dict[str, Values]:
         },
         "/auth/v1/members/{member_id}": {**passwords, **profile, "email": [f"moved{n}@example.com" for n in range(500)]},
         "/auth/v1/members/{member_id}/password": passwords,
+        "/auth/internal/v1/galleries/{version}/templates": {"vectors": [UNIT], "rows": [1]},
         "/auth/v1/tokens": {**passwords, "email": ["contract19@example.com"]},
     }  # fmt: skip
 
@@ -91,6 +93,14 @@ def work() -> dict[str, Values]:
         "/branch/v1/branches/{branch_id}": {"timezone": ["Asia/Seoul"], "hours": [{}], "prices": [[]]},
         "/branch/v1/branches/{branch_id}/photos": {"photo": [shot[0] for shot in shots]},
         "/search/v1/branches/{branch_id}/reviews": {"branch_id": ["jongno"]},
+        "/search/internal/v1/branches/{branch_id}/keywords": {
+            "branch_id": ["gangnam"],
+            "reviews": [[]],
+            "words": [[]],
+            "traits": [{}],
+            "digest": ["0" * 64],
+        },
+        "/search/internal/v1/recommendations": {"version": ["v1"], "items": [[]]},
         "/mlops/v1/models/{model}/deployments": {"version": ["contract-1"]},
         "/mlops/v1/models/{model}/versions/{version}": {"version": ["contract-2"]},
     }

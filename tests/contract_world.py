@@ -4,6 +4,7 @@ Everything is made by the public API and carried between the domains by the loca
 a device, a prober or a training could make is put into the tables. The card company is its sandbox in a process of its own.
 """
 
+import hashlib
 import io
 import itertools
 import json
@@ -24,14 +25,16 @@ import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Flask
-from sqlalchemy import update
+from sqlalchemy import select, update
 from werkzeug.serving import make_server
 
 from infra.local.certificates import authority, server
 from infra.local.postgres import free_port
-from platform_api.access import faces
+from platform_api.access import faces, strangers
+from platform_api.access.models import Model as FaceModel
 from platform_api.app import create_app
-from platform_api.auth import bootstrap
+from platform_api.auth import bootstrap, exporting
+from platform_api.auth.models import Member
 from platform_api.core import clock
 from platform_api.core.database import DOMAINS, unit_of_work
 from platform_api.core.events.bus.local import LocalBus
@@ -41,8 +44,10 @@ from platform_api.mlops.models import Dataset, Deployment, Model, Training, Trai
 from platform_api.monitoring import announcing
 from platform_api.monitoring.models import Equipment, Fault
 from platform_api.notification.models import Delivery
+from platform_api.search.engines import Writer
 from platform_api.search.engines.choice import engine
 from platform_api.search.indexer import Indexer
+from platform_api.search.models import Branch, Rebuild
 from platform_api.worker import import_handlers
 from tests.contract_values import CARD, PASSWORD, Values, by_path, in_hours, picture, public_key
 from tests.search_world import visit
@@ -95,6 +100,8 @@ def whole_application(folder: Path) -> Iterator[Flask]:
             "ECHO_NETWORKS": "127.0.0.0/8", "HELPER_WITHDRAWALS_OPEN": "100", "HELPER_DAILY_LIMIT": "1000",
             "HELPER_BRANCH_DAILY_LIMIT": "1000", "BRANCH_PREFERENCE_MIN": "1", "QR_PASSES_PER_MINUTE": "1000",
             "OPERATOR_EMAIL": "op@example.com", "OPERATOR_PASSWORD": PASSWORD,
+            # Trainings are asked for here, and nobody hands them over.
+            "DAGSTER_URL": "http://127.0.0.1:9/dagster",
         }.items():  # fmt: skip
             patch.setenv(f"SMARTFIT_{name}", value)
         patch.setenv("BENTOML_HOME", str(folder / "models" / "bentoml"))
@@ -143,6 +150,8 @@ class World:
             "/notification/v1/notifications/{notification_id}": "branch_manager",
             "/notification/v1/notifications/{notification_id}/read": "branch_manager",
             "/access/v1/qr-passes": "customer",
+            "/auth/v1/members/{member_id}/exports/{export_id}/download": "customer",
+            **{f"/{domain}/internal/v1/members/{{member_id}}/export": "auth" for domain in DOMAINS if domain != "auth"},
         }
         # Answers by operation and status.
         self.answers: dict[str, Counter[int]] = defaultdict(Counter)
@@ -155,10 +164,14 @@ class World:
         """Of a person in that role, of a service, or of the gate node; an access token is good for 15 minutes."""
         if role == "device":
             return {"Authorization": f"Bearer {self._assertion()}"}
+        if role == "auth":
+            return self.token_for("auth", "service")
         if role == "service":
             return self.token_for("access", "service")
         branches = ("gangnam",) if role == "branch_manager" else ()
-        return self.token_for(self.people[role], role, branch_ids=branches)
+        with unit_of_work("auth") as session:
+            version = session.scalar(select(Member.version).where(Member.id == self.people[role]))
+        return self.token_for(self.people[role], role, branch_ids=branches, version=version)
 
     def _assertion(self) -> str:
         now = int(clock.now().timestamp())
@@ -190,9 +203,11 @@ class World:
         self._reviews()
         self._models()
         settle()
+        self._exports()
         with engine().writer() as writer:
             while Indexer(engine()).drain(writer):
                 pass
+            self._held_index(writer)
 
     def _register(self, number: int) -> str:
         wanted = {
@@ -282,10 +297,21 @@ class World:
         options = {"query_string": about, "data": picture(1), "content_type": "image/jpeg"}
         stranger = self.call("device", "POST", "/access/v1/edge/strangers", **options)
         self.ids["access"]["stranger_id"] = [stranger["stranger_id"]]
+        options["query_string"] = {**about, "entry_id": entries[0]["entry_id"]}
+        known = self.call("device", "POST", "/access/v1/edge/strangers", **options)["stranger_id"]
+        said = {"decision": "member", "member_id": self.people["customer"]}
+        self.call("operator", "POST", f"/access/v1/strangers/{known}/decision", json=said)
+        self.values["/access/internal/v1/strangers/{stranger_id}/photo"] = {"stranger_id": [known]}
         self.ids["access"]["entry_id"] = [entry["entry_id"] for entry in entries]
         thresholds = {"live": True, "thresholds": None}
         self.call("operator", "PUT", "/access/v1/models/contract-1", json=thresholds)
         self.ids["access"]["version"] = self.ids["access"]["model_version"] = ["contract-1"]
+        package = b"a package"
+        strangers.store().put("models/face/contract-1.tar", package, sealed=False)
+        with unit_of_work("access") as session:
+            model = session.get_one(FaceModel, "contract-1")
+            model.archive_key, model.archive_bytes = "models/face/contract-1.tar", len(package)
+            model.archive_sha256 = hashlib.sha256(package).hexdigest()
         self.values["/access/v1/models/{version}"] = {"thresholds": [None], "version": ["contract-1"]}
 
     def _work(self) -> None:
@@ -370,6 +396,40 @@ class World:
         self.ids["notification"]["delivery_id"] = [item["delivery_id"] for item in sent]
         with unit_of_work("notification") as session:
             session.execute(update(Delivery).values(state="failed"))
+
+    def _exports(self) -> None:
+        """One that is ready, others that may go; and the report of a day."""
+        lost = self.people["helper"]
+        for member_id, place in ((self.people["customer"], self.ids), (lost, self.spare)):
+            asked = self.call("operator", "POST", f"/auth/v1/members/{member_id}/exports")
+            place["auth"]["export_id"].append(asked["export_id"])
+        while exporting.make_next():
+            pass
+        one = "/auth/v1/members/{member_id}/exports/{export_id}"
+        mine = {"member_id": [self.people["customer"], "me"], "export_id": self.ids["auth"]["export_id"]}
+        self.values[f"{one}/download"] = {**mine, "password": [PASSWORD]}
+        # One path for reading and for deleting: each finds an export of that member.
+        self.values[one] = {"member_id": [lost], "export_id": self.spare["auth"]["export_id"]}
+        report = {"findings": [], "counts": {"critical": 0, "warning": 0, "info": 0}}
+        self.call("service", "PUT", "/mlops/v1/audits/2026-01-01", json=report)
+        self.values["/mlops/v1/audits/{name}"] = {"name": ["2026-01-01"], "findings": [[]]}
+
+    def _held_index(self, writer: Writer) -> None:
+        """A new index that is held, one that was accepted and one that was not; and the version that keywords are of."""
+        writer.build(iter(()), lambda: ((), ()))
+        path = "/search/internal/v1/rebuilds/{rebuild_id}"
+        with unit_of_work("search") as session:
+            held = session.get_one(Rebuild, self.ids["search"]["rebuild_id"][0])
+            held.hold, held.state, held.index_name = True, "built", writer.held
+            done = Rebuild(asked_by="dagster", hold=True, state="done")
+            rejected = Rebuild(asked_by="dagster", hold=True, state="rejected")
+            session.add_all([done, rejected])
+            session.flush()
+            self.values[f"{path}/queries"] = {"rebuild_id": [held.rebuild_id]}
+            self.values[f"{path}/acceptance"] = {"rebuild_id": [done.rebuild_id]}
+            self.values[f"{path}/rejection"] = {"rebuild_id": [rejected.rebuild_id]}
+            keywords = self.values["/search/internal/v1/branches/{branch_id}/keywords"]
+            keywords["branch_version"] = [session.get_one(Branch, "gangnam").version]
 
     def _models(self) -> None:
         with unit_of_work("mlops") as session:

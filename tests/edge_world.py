@@ -9,17 +9,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import cv2
 import jwt
@@ -77,6 +78,10 @@ class FakeCentre:
         self.gallery_size = 0
         self.asked = 0
         self.strangers: list[tuple[dict[str, str], bytes]] = []
+        self.archives: dict[str, bytes] = {}
+        self.ranges: list[str] = []
+        self.cut_after: int | None = None
+        self.reports: dict[str, dict[str, Any]] = {}
         self.jtis: set[str] = set()
         self.lock = threading.Lock()
         self.qr_key = Ed25519PrivateKey.generate()
@@ -165,9 +170,18 @@ class FakeCentre:
         self.put("template", template_id, data)
         return template_id
 
-    def model(self, version: str, live: bool = True, thresholds: dict[str, Any] | None = None) -> None:
-        """Set a model."""
-        self.put("model", version, {"version": version, "live": live, "thresholds": thresholds})
+    def model(
+        self, version: str, live: bool = True, thresholds: dict[str, Any] | None = None, stage: str | None = None,
+        archive: bytes | None = None, **data: Any,
+    ) -> None:  # fmt: skip
+        """Set a model; `archive` is its package, which the node may fetch."""
+        stage = stage or ("live" if live else "former")
+        told = None
+        if archive is not None:
+            self.archives[version] = archive
+            told = {"sha256": hashlib.sha256(archive).hexdigest(), "bytes": len(archive)}
+        document = {"version": version, "live": live, "stage": stage, "thresholds": thresholds, "archive": told}
+        self.put("model", version, document | data)
 
     def qr_pass(self, member_id: str, key: Ed25519PrivateKey | None = None, kid: str = "qr-1", **claims: Any) -> str:
         """A pass as the centre issues them."""
@@ -184,6 +198,9 @@ class FakeCentre:
         """Answer one request."""
         if self.gone:
             http.close_connection = True
+            return
+        if http.path.startswith("/access/v1/edge/models/"):
+            self._send_archive(http)
             return
         status, document = self._answer(http, body)
         if self.lose_answers > 0 and http.command == "POST":
@@ -211,10 +228,39 @@ class FakeCentre:
             if path.path == "/access/v1/edge/identify":
                 self.asked += 1
                 return 200, {"candidates": self.candidates, "gallery_size": self.gallery_size}
+            if path.path == "/access/v1/edge/model-reports":
+                told = {report["report_id"]: report for report in json.loads(body)["reports"]}
+                new = {key: report for key, report in told.items() if key not in self.reports}
+                self.reports |= new
+                return 200, {"accepted": len(new), "passed_over": len(told) - len(new)}
             if path.path == "/access/v1/edge/strangers":
                 self.strangers.append((query, body))
                 return 201, {"stranger_id": str(uuid7())}
         return 404, {"code": "not_found"}
+
+    def _send_archive(self, http: BaseHTTPRequestHandler) -> None:
+        """The package, from where it is asked for; cut off after `cut_after` bytes, once."""
+        refused = self._authenticate(http.headers.get("Authorization", ""))
+        data = self.archives.get(unquote(urlsplit(http.path).path.split("/")[-2]))
+        if refused or data is None:
+            http.send_response(401 if refused else 404)
+            http.send_header("Content-Length", "0")
+            http.end_headers()
+            return
+        asked = http.headers.get("Range", "")
+        self.ranges.append(asked)
+        whole = http.headers.get("If-Range") not in (None, f'"{hashlib.sha256(data).hexdigest()}"')
+        start = 0 if whole or not asked else int(asked.removeprefix("bytes=").rstrip("-"))
+        http.send_response(206 if start else 200)
+        http.send_header("Content-Length", str(len(data) - start))
+        http.end_headers()
+        cut, self.cut_after = self.cut_after, None
+        with suppress(ConnectionError):
+            http.wfile.write(data[start:] if cut is None else data[start : start + cut])
+        if cut is not None:
+            http.wfile.flush()
+            http.connection.shutdown(socket.SHUT_RDWR)
+            http.close_connection = True
 
     def _authenticate(self, header: str) -> dict[str, Any] | None:
         assert self.public_key is not None
@@ -427,6 +473,16 @@ class RunningNode(Kiosk):
     def __init__(self, node: EdgeNode, url: str) -> None:
         super().__init__(url)
         self.node = node
+
+    def live(self) -> str:
+        """The version of the live bundle."""
+        bundle = self.node.holder.current
+        return bundle.model.version if bundle else ""
+
+    def ready(self) -> str:
+        """The version that is made ready beside it."""
+        bundle = self.node.holder.candidate
+        return bundle.model.version if bundle else ""
 
     def settle(self) -> None:
         """Wait until the node has heard everything and its gallery holds it."""

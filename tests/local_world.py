@@ -1,5 +1,6 @@
 """A whole local installation, as `smartfit up` starts it, for the tests that want to see everything at work."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,9 +12,17 @@ from infra.local.state import State
 
 
 def smartfit(state: State, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """The command, on that installation."""
+    """The command, on that installation, as in a shell of its own: other tests in this process name databases of theirs."""
     command = [sys.executable, "-c", "from infra.local.cli import main; main()", *arguments]
-    return subprocess.run([*command, "--state", str(state.folder)], capture_output=True, text=True, timeout=300)
+    done = [*command, "--state", str(state.folder)]
+    return subprocess.run(done, env=bare(), capture_output=True, text=True, timeout=300)
+
+
+def bare() -> dict[str, str]:
+    """The environment without settings of the product."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith("SMARTFIT_") or name == "SMARTFIT_DATA"
+    }
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from pathlib import Path
 
 MIB = 1024 * 1024
 INTERNAL = r"^/[^/]+/internal(/.*)?$"
+OPERATOR_COOKIE = "__Secure-smartfit-operator"
+LOGIN_PAGE = "/console/login"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Route:
     Exactly one of `path` (whole) and `prefix` is set. `methods` empty: all. `public`: no access token is asked for
     here (the domain asks for what it needs itself). `rate`: name of a limit in Limits. `page`: HTML that loads its own
     scripts, so no Content-Security-Policy for data is put on it. `rewrite`: the whole path the domain sees instead.
-    `max_body_bytes`: where it is not the general limit.
+    `max_body_bytes`: where it is not the general limit. `operators`: only operators pass, by an access token in the header
+    or in the cookie OPERATOR_COOKIE, for what has no rights of its own; WebSockets pass as well.
     """
 
     domain: str
@@ -53,6 +56,7 @@ class Route:
     page: bool = False
     rewrite: str | None = None
     max_body_bytes: int | None = None
+    operators: bool = False
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.prefix is None):
@@ -61,11 +65,13 @@ class Route:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits per client address (rates) and per request."""
+    """Limits per client address (rates; `account`: per subject of the token) and per request."""
 
     general: Rate = Rate(50, 100)
     # Passwords, cards and new accounts: an attacker needs many tries, a person few. Domains lock out by account as well.
     sensitive: Rate = Rate(2, 20)
+    # Of one account, from however many addresses and with however many tokens.
+    account: Rate = Rate(30, 100)
     max_body_bytes: int = MIB
     max_connections: int = 10_000
     clients_remembered: int = 20_000
@@ -81,8 +87,22 @@ class Tls:
 
 
 @dataclass(frozen=True)
+class Upstream:
+    """TLS towards the services, both sides known by certificate (mTLS): `ca` signed theirs, and ours are shown to them.
+
+    `plain`: clusters that speak plain HTTP all the same.
+    """
+
+    ca: Path
+    certificate: Path
+    key: Path
+    plain: tuple[str, ...] = ("dagster", "collector")
+
+
+@dataclass(frozen=True)
 class Jwt:
-    """Who signs access tokens and where its public keys are. `refresh_s`: keys of a rotation are known after that."""
+    """Who signs access tokens and where its public keys are. `refresh_s`: keys of a rotation are known, and keys
+    taken out refused, after that."""
 
     domain: str = "auth"
     jwks_path: str = "/auth/v1/jwks.json"
@@ -92,17 +112,50 @@ class Jwt:
 
 
 @dataclass(frozen=True)
+class Breaker:
+    """What one service may hold at one gateway; more is answered 503 at once.
+
+    `retry_percent`: retries among the requests under way, but `min_retries` always, which lets a restart pass unseen.
+    """
+
+    max_connections: int = 512
+    max_pending_requests: int = 512
+    max_requests: int = 1024
+    retry_percent: float = 20.0
+    min_retries: int = 32
+
+
+@dataclass(frozen=True)
 class Gateway:
     """The whole gateway. `clusters`: addresses of the processes that serve each domain, and of `platform`, the one that
-    serves the API documentation."""
+    serves the API documentation. A name instead of a number stands for all instances that DNS gives for it.
+
+    `plain`: where HTTP is answered with the way to HTTPS, on `public_port` (default: that of the first `listen`).
+    `health`: where a cluster says that it can serve, if not at /readyz; empty: nowhere, it is not asked.
+    `proxies_before`: load balancers of our own in front, whose X-Forwarded-For is believed; with 0 nobody's is.
+    `collector`: where spans go (OTLP over HTTP); without one the trace context is still made and passed on.
+    `traced_percent`: how many of the traces that begin here are recorded, here and in all services behind.
+    `metrics`: where Prometheus finds the gateway's figures, in plain HTTP, for the network inside; None: nowhere.
+    `secrets`: folder of the files that name the certificates to Envoy, which follows their renewal. `upstream`: TLS towards the services.
+    """
 
     listen: tuple[Address, ...]
     clusters: Mapping[str, tuple[Address, ...]]
     tls: Tls
+    secrets: Path
     admin: Address
     jwt: Jwt = field(default_factory=Jwt)
     limits: Limits = field(default_factory=Limits)
     routes: tuple[Route, ...] = ()
+    breaker: Breaker = field(default_factory=Breaker)
+    plain: tuple[Address, ...] = ()
+    public_port: int | None = None
+    health: Mapping[str, str] = field(default_factory=lambda: {"dagster": "", "collector": ""})
+    proxies_before: int = 0
+    collector: Address | None = None
+    traced_percent: float = 100.0
+    metrics: Address | None = None
+    upstream: Upstream | None = None
 
     def __post_init__(self) -> None:
         unknown = {route.domain for route in self.routes} - set(self.clusters)
@@ -151,13 +204,22 @@ _PLATFORM = (
     Route("platform", path="/docs", methods=("GET",), public=True, page=True),
     Route("platform", prefix="/docs/", methods=("GET",), public=True, page=True),
     Route("platform", path="/readyz", methods=("GET",), public=True),
+    Route("platform", path=LOGIN_PAGE, methods=("GET",), public=True, page=True),
+    Route("platform", path=LOGIN_PAGE, methods=("POST",), public=True, page=True, rate="sensitive"),
+)
+_DAGSTER = (
+    Route("dagster", path="/dagster", operators=True, page=True, timeout_s=60.0),
+    Route("dagster", prefix="/dagster/", operators=True, page=True, timeout_s=60.0),
 )
 
 
-def routes_of(domains: tuple[str, ...]) -> tuple[Route, ...]:
-    """The routes of `domains`, most specific first. A domain without routes of its own gets `/<domain>/v1/`."""
+def routes_of(domains: tuple[str, ...], dagster: bool = False) -> tuple[Route, ...]:
+    """The routes of `domains`, most specific first. A domain without routes of its own gets `/<domain>/v1/`.
+
+    dagster: with Dagster's pages, for operators.
+    """
     routes = [route for domain in domains for route in _DOMAINS.get(domain, (Route(domain, prefix=f"/{domain}/v1/"),))]
     health = [
         Route(domain, path=f"/{domain}/readyz", methods=("GET",), public=True, rewrite="/readyz") for domain in domains
     ]
-    return (*routes, *health, *_PLATFORM)
+    return (*routes, *health, *_PLATFORM, *(_DAGSTER if dagster else ()))

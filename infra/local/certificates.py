@@ -60,8 +60,11 @@ def authority(folder: Path) -> Certificate:
     return files
 
 
-def server(folder: Path, name: str, names: Iterable[str] = LOCAL_NAMES) -> Certificate:
-    """Certificate `name` for the host names and addresses `names`, signed by the CA of `folder`."""
+def server(folder: Path, name: str, names: Iterable[str] = LOCAL_NAMES, client: bool = False) -> Certificate:
+    """Certificate `name` for the host names and addresses `names`, signed by the CA of `folder`.
+
+    client: good for showing to servers as well (mTLS).
+    """
     ca = authority(folder)
     issuer = x509.load_pem_x509_certificate(ca.chain.read_bytes())
     files = Certificate(folder / f"{name}.pem", folder / f"{name}.key")
@@ -72,19 +75,21 @@ def server(folder: Path, name: str, names: Iterable[str] = LOCAL_NAMES) -> Certi
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise ValueError(f"{ca.key} is not an elliptic-curve key")
     key = ec.generate_private_key(ec.SECP256R1())
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, *([ExtendedKeyUsageOID.CLIENT_AUTH] if client else [])]
     builder = (
         _builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key(), SERVER_DAYS)
         .issuer_name(issuer.subject)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([_general_name(item) for item in wanted]), critical=False)
         .add_extension(_usage(digital_signature=True), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()), critical=False)  # type: ignore[arg-type]
     )
     chain = builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     write_private(files.key, _pem(key))
-    files.chain.write_bytes(chain)
+    # Moved into place, which is what watchers of the folder wait for.
+    write_private(files.chain, chain)
     return files
 
 

@@ -7,8 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ import structlog
 from rich.table import Table
 
 from infra.local import console as out
-from infra.local.state import Choices, State, StateError
+from infra.local.state import Choices, State
+from infra.local.telling import told
 
 STATE = click.option(
     "--state",
@@ -52,7 +52,14 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
-    lazy={"events": "infra.local.events_cli:command"},
+    lazy={
+        "audit": "infra.local.audit_cli:command",
+        "backup": "infra.local.backup.cli:backup",
+        "capacity": "infra.capacity.cli:command",
+        "events": "infra.local.events_cli:command",
+        "keys": "infra.local.keys_cli:command",
+        "restore": "infra.local.backup.cli:restore",
+    },
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 def main() -> None:
@@ -65,20 +72,6 @@ def main() -> None:
     )
 
 
-@contextmanager
-def _told(state: State) -> Iterator[None]:
-    """Turns the errors of the parts into messages and an exit status; any other is a fault of ours and is raised."""
-    try:
-        yield
-    except Exception as error:
-        from infra.local.failures import exit_status
-
-        code = exit_status(error, state)
-        if code is None:
-            raise
-        sys.exit(code)
-
-
 @main.command()
 @STATE
 @click.option("--port-base", type=int, help="포트 시작 번호 (ports are this + 3 and on; default 8440)")
@@ -89,7 +82,7 @@ def up(folder: Path | None, port_base: int | None, listen: str | None, foregroun
     from infra.local import startup
 
     state = State.chosen(folder)
-    with _told(state):
+    with told(state):
         before = state.choices
         choices = Choices(port_base or before.port_base, listen or before.listen)
         seconds = startup.up(state, choices)
@@ -113,7 +106,7 @@ def _stay(state: State) -> None:
 def down(folder: Path | None) -> None:
     """모두 멈춥니다; 데이터는 남습니다 (stop everything; the data stay)"""
     state = State.chosen(folder)
-    with _told(state):
+    with told(state):
         _stop(state)
 
 
@@ -143,7 +136,7 @@ def status(folder: Path | None, as_json: bool) -> None:
     from infra.local.status import status as collect
 
     state = State.chosen(folder)
-    with _told(state):
+    with told(state):
         rows = collect(state)
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
@@ -173,7 +166,7 @@ def doctor(folder: Path | None) -> None:
     from infra.local.supervisor import Supervisor
 
     state = State.chosen(folder)
-    with _told(state):
+    with told(state):
         found = findings(state, ports=not Supervisor(state).running())
     if not found:
         out.say("문제가 없습니다.", "nothing is wrong", "green")
@@ -207,7 +200,7 @@ def logs(folder: Path | None, service: str | None, follow: bool, lines: int) -> 
     os.execvp("tail", ["tail", "-n", str(lines), *(["-F"] if follow else []), *files])  # noqa: S606
 
 
-@main.group()
+@main.group(cls=LazyGroup, lazy={"reference": "infra.local.training:reference"})
 def models() -> None:
     """모델 관리 (models)"""
 
@@ -230,15 +223,15 @@ def liveness(folder: Path | None, files: tuple[Path, ...]) -> None:
     from ml_bentos.face.liveness.weights import WeightsError, add_weights
 
     state = State.chosen(folder)
-    with _told(state):
+    with told(state):
         state.prepare()
         try:
-            add_weights(files, state.models)
+            add_weights(files, state.edge_models)
         except WeightsError as error:
             out.complain(error.message_ko, error.message_en)
             sys.exit(FAILED)
         _restart(state, "edge")
-        out.say("가중치를 더했습니다.", f"weights added to {state.models}", "green")
+        out.say("가중치를 더했습니다.", f"weights added to {state.edge_models}", "green")
 
 
 def _restart(state: State, service: str) -> None:
@@ -249,7 +242,10 @@ def _restart(state: State, service: str) -> None:
         supervisor.restart(service)
 
 
-@main.group(cls=LazyGroup, lazy={"gate": "infra.local.demo.gate:command"})
+@main.group(
+    cls=LazyGroup,
+    lazy={"gate": "infra.local.demo.gate:command", "learning": "infra.local.demo.learning.command:command"},
+)
 def demo() -> None:
     """시연 (demonstrations)"""
 
@@ -260,23 +256,3 @@ def openapi() -> None:
     from platform_api.app import openapi_document
 
     click.echo(json.dumps(openapi_document(), ensure_ascii=False, indent=1))
-
-
-@main.group()
-def keys() -> None:
-    """키 관리 (keys)"""
-
-
-@keys.command()
-@STATE
-@click.argument("what", type=click.Choice(["jwt", "keyring"]))
-def rotate(folder: Path | None, what: str) -> None:
-    """키를 새로 바꿉니다; 옛 키로 만든 것도 계속 쓸 수 있습니다 (a new key; what the old ones made goes on working)"""
-    from infra.local.rotation import rotate_jwt, rotate_keyring
-
-    state = State.chosen(folder)
-    with _told(state):
-        if not state.secrets.is_dir():
-            raise StateError("아직 시작한 적이 없습니다. 먼저 smartfit up (nothing here yet; run `smartfit up` first)")
-        kid = rotate_jwt(state) if what == "jwt" else rotate_keyring(state)
-        out.say(f"새 키 {kid}를 쓰기 시작했습니다.", f"key {kid} is in use", "green")

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from access_edge import keys as edge_keys
 from infra.local.certificates import write_private
-from infra.local.postgres import DOMAINS, READER
+from infra.local.postgres import DAGSTER, DOMAINS, READER, READER_DOMAINS
 from infra.local.state import State
 from platform_api.core.encryption import KeyRing
 from platform_api.core.security import keys as token_keys
 
 OPERATOR_EMAIL = "operator@smartfit.local"
 # Domains that call another with a secret of their own; auth signs its own tokens.
-SERVICE_CLIENTS = ("access",)
+SERVICE_CLIENTS = ("access", "dagster")
 
 
 @dataclass(frozen=True)
@@ -90,23 +90,51 @@ class Credentials:
     def client_secret(self, client: str) -> Path:
         return self.folder / f"{client}_client_secret"
 
+    def reader_url(self, domain: str) -> Path:
+        """Of a domain's database, as the role that reads training views."""
+        return self.folder / f"{domain}_reader_url"
+
+    @property
+    def dagster_database_password(self) -> Path:
+        return self.folder / "dagster_database_password"
+
+    @property
+    def dagster_database_url(self) -> Path:
+        return self.folder / "dagster_database_url"
+
+    @property
+    def model_signing_key(self) -> Path:
+        """Signs packages of models (Ed25519, PEM)."""
+        return self.folder / "model_signing_key.pem"
+
+    @property
+    def model_public_keys(self) -> Path:
+        """Who checks a package trusts these: a JSON array of base64 of raw Ed25519 public keys."""
+        return self.folder / "model_public_keys.json"
+
     @property
     def provision(self) -> Path:
         return self.folder / "provision.json"
 
     def database_passwords(self) -> dict[str, str]:
-        """{domain: password} and mlops_reader's, as `postgres.bootstrap` wants them."""
+        """{domain: password}, mlops_reader's and Dagster's, as `postgres.bootstrap` wants them."""
         passwords = {domain: (self.folder / f"{domain}_database_password").read_text() for domain in DOMAINS}
-        return {**passwords, READER: self.reader_password.read_text()}
+        more = {READER: self.reader_password.read_text(), DAGSTER: self.dagster_database_password.read_text()}
+        return {**passwords, **more}
 
 
-def ensure(state: State) -> Credentials:
-    """Make every secret that is missing."""
+def ensure(state: State, database: str = "") -> Credentials:
+    """Make every secret that is missing.
+
+    database: host:port of PostgreSQL, where it is not on this machine.
+    """
+    where = database or f"127.0.0.1:{state.ports['postgres']}"
     held = Credentials(state.secrets)
     random_files = [
         *(held.folder / f"{domain}_database_password" for domain in DOMAINS),
         held.reader_password,
         held.postgres_password,
+        held.dagster_database_password,
         held.edge_admin_key,
         held.card_api_key,
         held.gate_api_key,
@@ -127,9 +155,16 @@ def ensure(state: State) -> Credentials:
     _replace(held.service_clients, json.dumps(clients))
     for domain in DOMAINS:
         password = (held.folder / f"{domain}_database_password").read_text()
-        where = f"127.0.0.1:{state.ports['postgres']}"
         _replace(held.database_url(domain), f"postgresql+psycopg2://sf_{domain}:{password}@{where}/sf_{domain}")
+    for domain in READER_DOMAINS:
+        reader = held.reader_password.read_text()
+        _replace(held.reader_url(domain), f"postgresql+psycopg2://{READER}:{reader}@{where}/sf_{domain}")
+    password = held.dagster_database_password.read_text()
+    _replace(held.dagster_database_url, f"postgresql+psycopg2://sf_{DAGSTER}:{password}@{where}/sf_{DAGSTER}")
     edge_keys.generate(held.edge_key)
+    trusted = edge_keys.generate(held.model_signing_key)
+    if not held.model_public_keys.exists():
+        write_private(held.model_public_keys, json.dumps([trusted]).encode())
     return held
 
 

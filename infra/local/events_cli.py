@@ -37,7 +37,7 @@ def command() -> None:
     """도메인 사이의 이벤트 (events between the domains)"""
 
 
-def _connect(folder: Path | None) -> None:
+def connect(folder: Path | None) -> None:
     """Take over the settings of the installation in `folder`; those of the environment where there is none."""
     state = State.chosen(folder)
     if state.secrets.is_dir():
@@ -52,7 +52,7 @@ def _connect(folder: Path | None) -> None:
 )
 def tail(folder: Path | None, follow: bool, lines: int) -> None:
     """보낸 이벤트를 봅니다 (events as they are published)"""
-    _connect(folder)
+    connect(folder)
     seen: dict[str, int] = {}
     while True:
         rows: list[tuple[datetime, dict[str, Any], bool]] = []
@@ -88,7 +88,7 @@ def _at_broker(subscriber: str, ask: Callable[[str, str], int]) -> int:
 @click.option("--json", "as_json", is_flag=True, help="JSON으로 (machine-readable)")
 def dead(folder: Path | None, as_json: bool) -> None:
     """처리하지 못한 이벤트와 까닭 (dead letters, with the reason)"""
-    _connect(folder)
+    connect(folder)
     rows = []
     for domain in DOMAINS:
         with unit_of_work(domain) as session:
@@ -126,7 +126,7 @@ def dead(folder: Path | None, as_json: bool) -> None:
 @click.argument("subscriber")
 def replay(folder: Path | None, subscriber: str) -> None:
     """처리하지 못한 이벤트를 다시 처리하게 합니다 (give a subscriber's dead letters another run)"""
-    _connect(folder)
+    connect(folder)
     if subscriber not in DOMAINS:
         raise click.BadParameter(f"없는 도메인입니다 (there are {', '.join(DOMAINS)})")
     try:

@@ -8,6 +8,7 @@ from infra.local.startup import Blocked, StartError
 from infra.local.state import State, StateError
 from infra.local.supervisor import log_file
 from platform_api.core.settings import SettingsError
+from platform_api.core.vault import VaultError
 
 LOG_LINES = 12
 
@@ -27,7 +28,7 @@ def exit_status(error: Exception, state: State) -> int | None:
             out.console.print(f"    {line}", markup=False, style="dim")
         out.say(f"기록: {file}", f"log; more: smartfit logs {error.service}")
         return 1
-    known = (StateError, StartError, PostgresError, ProvisionError, SettingsError)
+    known = (StateError, StartError, PostgresError, ProvisionError, SettingsError, VaultError)
     if isinstance(error, known):
         out.complain("할 수 없습니다.", "failed")
         out.console.print(f"    {error}", markup=False)

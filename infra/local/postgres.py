@@ -29,7 +29,9 @@ from psycopg2 import sql
 
 DOMAINS = ("auth", "access", "helper", "search", "branch", "monitoring", "notification", "mlops")
 READER = "mlops_reader"
-READER_DOMAINS = ("auth", "helper")
+READER_DOMAINS = DOMAINS
+"""Where that role may connect: it sees the training views of auth and helper, and the audit trail of each."""
+DAGSTER = "dagster"
 SYSTEM_USER = "embedded_postgres"
 SUPERUSER = "postgres"
 
@@ -107,6 +109,16 @@ class PostgresServer:
     def admin_url(self) -> str:
         """libpq URL of the superuser; only for the bootstrap, never for a service."""
         return f"postgresql://{SUPERUSER}:{self.password_file.read_text().strip()}@127.0.0.1:{self.port}/postgres"
+
+    def problem(self, timeout_s: int = 2) -> str | None:
+        """Why it does not answer; None where it does."""
+        try:
+            psycopg2.connect(self.admin_url, connect_timeout=timeout_s).close()
+        except psycopg2.Error as error:
+            return str(error).strip().partition("\n")[0][:300] or type(error).__name__
+        except FileNotFoundError as error:
+            return f"{error.filename}: missing"
+        return None
 
     def initialise(self) -> None:
         """initdb with SCRAM and UTF-8; nothing when the cluster exists.
@@ -210,7 +222,8 @@ class PostgresServer:
 def bootstrap(admin_url: str, passwords: dict[str, str]) -> dict[str, str]:
     """A database and a login role for each domain, `mlops_reader` and pgvector; may be repeated.
 
-    `passwords`: {domain: password}, and `mlops_reader` when that role may log in. Returns {domain: SQLAlchemy URL}.
+    `passwords`: {domain: password}, `mlops_reader` when that role may log in, and `dagster` when it is to have a database
+    for its runs. Returns {domain: SQLAlchemy URL}.
     """
     missing = set(DOMAINS) - set(passwords)
     if missing:
@@ -221,7 +234,7 @@ def bootstrap(admin_url: str, passwords: dict[str, str]) -> dict[str, str]:
     try:
         with connection.cursor() as cursor:
             _make_roles(cursor, passwords)
-            _make_databases(cursor)
+            _make_databases(cursor, [name for name in (*DOMAINS, DAGSTER) if name in passwords])
     finally:
         connection.close()
     access = psycopg2.connect(admin_url, dbname="sf_access")
@@ -237,7 +250,7 @@ def bootstrap(admin_url: str, passwords: dict[str, str]) -> dict[str, str]:
 def _make_roles(cursor: psycopg2.extensions.cursor, passwords: dict[str, str]) -> None:
     cursor.execute("SELECT rolname FROM pg_roles")
     existing = {row[0] for row in cursor.fetchall()}
-    logins = {f"sf_{domain}": passwords[domain] for domain in DOMAINS}
+    logins = {f"sf_{domain}": passwords[domain] for domain in (*DOMAINS, DAGSTER) if domain in passwords}
     if READER in passwords:
         logins[READER] = passwords[READER]
     elif READER not in existing:
@@ -248,10 +261,10 @@ def _make_roles(cursor: psycopg2.extensions.cursor, passwords: dict[str, str]) -
         cursor.execute(statement.format(verb, sql.Identifier(role), sql.Literal(password)))
 
 
-def _make_databases(cursor: psycopg2.extensions.cursor) -> None:
+def _make_databases(cursor: psycopg2.extensions.cursor, wanted: list[str]) -> None:
     cursor.execute("SELECT datname FROM pg_database")
     existing = {row[0] for row in cursor.fetchall()}
-    for name in (f"sf_{domain}" for domain in DOMAINS):
+    for name in (f"sf_{each}" for each in wanted):
         if name not in existing:
             cursor.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(name)))
             revoke = sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC")

@@ -45,6 +45,7 @@ class RabbitNode:
         name: short node name, unique on the machine.
         cookie: shared by the nodes of a cluster.
         peers: names of all nodes of the cluster, itself included.
+        metrics_port: where the plugin rabbitmq_prometheus answers; None: it is not loaded.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class RabbitNode:
     distribution_port: int = field(default_factory=free_port)
     epmd_port: int = field(default_factory=free_port)
     peers: Sequence[str] = ()
+    metrics_port: int | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -91,7 +93,8 @@ class RabbitNode:
         if not cookie.exists():
             cookie.write_text(self.cookie, encoding="ascii")
             cookie.chmod(0o400)
-        (self.folder / "plugins").write_text("[].\n", encoding="ascii")
+        plugins = "" if self.metrics_port is None else "rabbitmq_prometheus"
+        (self.folder / "plugins").write_text(f"[{plugins}].\n", encoding="ascii")
         lines = [
             "default_user = smartfit",
             f"default_pass = {self.password}",
@@ -100,6 +103,8 @@ class RabbitNode:
             "disk_free_limit.absolute = 50MB",
             "cluster_partition_handling = pause_minority",
         ]
+        if self.metrics_port is not None:
+            lines += [f"prometheus.tcp.port = {self.metrics_port}", "prometheus.tcp.ip = 127.0.0.1"]
         if self.peers:
             lines.append("cluster_formation.peer_discovery_backend = classic_config")
             lines += [

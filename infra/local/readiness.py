@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
-import psycopg2
 import requests
 
-from infra.local.credentials import Credentials
-from infra.local.services import Service, postgres_server
+from infra.local.services import Service
 from infra.local.state import State
 
 INTERVAL_S = 0.15
@@ -25,20 +23,17 @@ class NotReady(RuntimeError):
         self.service, self.why = service, why
 
 
-def problem_of(service: Service, state: State, held: Credentials, timeout_s: float = 2.0) -> str | None:
+def problem_of(service: Service, state: State, timeout_s: float = 2.0) -> str | None:
     """None when the service is ready, else why it is not."""
     try:
-        if service.ready is None:
-            psycopg2.connect(postgres_server(state, held).admin_url, connect_timeout=int(timeout_s) or 1).close()
-            return None
+        if not isinstance(service.ready, str):
+            return service.ready()
         with requests.Session() as session:
             session.trust_env = False  # a proxy or CA of the environment is not for loopback
             answer = session.get(service.ready, timeout=timeout_s, verify=str(state.tls / "ca.pem"))
         return None if answer.ok else f"HTTP {answer.status_code} {answer.text[:200].strip()}"
     except FileNotFoundError as error:
         return f"{error.filename}: missing"
-    except psycopg2.Error as error:
-        return str(error).strip().partition("\n")[0][:300] or type(error).__name__
     except OSError as error:
         return type(error).__name__
 
@@ -46,7 +41,6 @@ def problem_of(service: Service, state: State, held: Credentials, timeout_s: flo
 def wait(
     service: Service,
     state: State,
-    held: Credentials,
     pid: Callable[[], int],
     given_up: Event,
     timeout_s: float = TIMEOUT_S,
@@ -57,7 +51,7 @@ def wait(
     for that, after `timeout_s`, and when `given_up` is set because what it needs has failed.
     """
     began, seen = time.monotonic(), set[int]()
-    while (why := problem_of(service, state, held)) is not None:
+    while (why := problem_of(service, state)) is not None:
         seen |= {pid()} - {0}
         if len(seen) > MOST_STARTS:
             raise NotReady(service.name, f"{len(seen)}x ↻")
@@ -66,9 +60,9 @@ def wait(
     return time.monotonic() - began
 
 
-def problems(services: Iterable[Service], state: State, held: Credentials) -> dict[str, str | None]:
+def problems(services: Iterable[Service], state: State) -> dict[str, str | None]:
     """{service: None, or why it is not ready}, asked side by side."""
     asked = list(services)
     with ThreadPoolExecutor(max(len(asked), 1)) as pool:
-        answers = pool.map(lambda service: problem_of(service, state, held), asked)
+        answers = pool.map(lambda service: problem_of(service, state), asked)
         return {service.name: answer for service, answer in zip(asked, answers, strict=True)}

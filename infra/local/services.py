@@ -2,30 +2,32 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.gateway import envoy
 from infra.gateway.description import Address, Gateway, Jwt, Limits, Rate, Tls, routes_of
-from infra.local import environment
+from infra.local import dagster, environment
 from infra.local.credentials import Credentials
 from infra.local.postgres import DOMAINS, PostgresServer
 from infra.local.state import State
 
 ROOT = Path(__file__).resolve().parents[2]
+API = [sys.executable, "-m", "gunicorn", "-c", "python:platform_api.gunicorn_conf", "platform_api.app:create_app()"]
 ORDER = (
     "postgres", "card", "gate", "fcm", "smtp", "api", "worker", "indexer", "sender", "heartbeat", "prober", "gateway",
-    "edge",
+    "dagster-code", "dagster", "dagster-daemon", "edge",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Service:
-    """A supervised process. `ready`: URL that answers 200 when it can do its work (postgres is asked otherwise)."""
+    """A supervised process. `ready`: URL that answers 200 when it can do its work, or what tells why it cannot (None: it can)."""
 
     name: str
     command: list[str]
-    ready: str | None = None
+    ready: str | Callable[[], str | None]
     environment: dict[str, str] = field(default_factory=dict)
     stop_signal: str = "TERM"
     stop_wait_s: int = 10
@@ -41,12 +43,18 @@ def services(state: State, held: Credentials) -> list[Service]:
     ports = state.ports
     api = environment.platform(state, held)
     found = [
-        Service("postgres", postgres_server(state, held).command(), stop_signal="INT", stop_wait_s=30),
+        Service(
+            "postgres",
+            postgres_server(state, held).command(),
+            lambda: postgres_server(state, held).problem(),
+            stop_signal="INT",
+            stop_wait_s=30,
+        ),
         _sandbox("card", state, held.card_api_key),
         _sandbox("gate", state, held.gate_api_key),
         _sandbox("fcm", state, held.fcm_api_key, "--credentials", str(held.fcm_account)),
         _sandbox("smtp", state, held.smtp_api_key, "--smtp-port", str(ports["smtp"]), port="smtp-http"),
-        Service("api", _gunicorn(f"127.0.0.1:{ports['api']}"), f"http://127.0.0.1:{ports['api']}/readyz", api),
+        Service("api", API, f"http://127.0.0.1:{ports['api']}/readyz", environment.api(state, held)),
         _module("worker", "platform_api.worker", ports["worker"], api),
         _module("indexer", "platform_api.search.indexer", ports["indexer"], environment.indexer(state, held)),
         _module("sender", "platform_api.notification.sender", ports["sender"], environment.sender(state, held)),
@@ -58,10 +66,32 @@ def services(state: State, held: Credentials) -> list[Service]:
         ),
         _module("prober", "platform_api.monitoring.prober", ports["prober"], environment.prober(state, held)),
         Service("gateway", envoy.command(gateway_file(state)), f"{environment.gateway_url(state)}/healthz"),
+        *_dagster(state, held),
     ]
     if held.provision.exists():
         found.append(_edge(state, held))
     return found
+
+
+def _dagster(state: State, held: Credentials) -> list[Service]:
+    settings = environment.data(state, held)
+    return [
+        # It waits for the runs it started, which save what they have.
+        Service(
+            "dagster-code",
+            dagster.code_command(state),
+            lambda: dagster.code_problem(state),
+            settings,
+            stop_wait_s=15,
+        ),
+        Service("dagster", dagster.web_command(state), lambda: dagster.web_problem(state), settings),
+        Service(
+            "dagster-daemon",
+            dagster.daemon_command(state),
+            lambda: dagster.daemon_problem(state),
+            settings,
+        ),
+    ]
 
 
 def gateway_file(state: State) -> Path:
@@ -76,31 +106,24 @@ def gateway(state: State) -> Gateway:
         any_address = state.choices.listen in ("0.0.0.0", "::")  # noqa: S104
         listen = [state.choices.listen] if any_address else [*listen, state.choices.listen]
     api = (Address("127.0.0.1", ports["api"]),)
+    receiver = environment.collector()
     return Gateway(
         listen=tuple(Address(host, ports["gateway"]) for host in dict.fromkeys(listen)),
-        clusters={**dict.fromkeys(DOMAINS, api), "platform": api},
+        clusters={
+            **dict.fromkeys(DOMAINS, api),
+            "platform": api,
+            "dagster": (Address("127.0.0.1", ports["dagster"]),),
+        },
         tls=Tls(state.tls / "gateway.pem", state.tls / "gateway.key", hsts_seconds=300),
+        secrets=state.run / "envoy-certificates",
         jwt=Jwt(refresh_s=5),
         admin=Address("127.0.0.1", ports["envoy-admin"]),
-        limits=Limits(general=Rate(1000, 2000), sensitive=Rate(200, 400)),
-        routes=routes_of(DOMAINS),
+        metrics=Address("127.0.0.1", ports["gateway-metrics"]),
+        limits=Limits(general=Rate(1000, 2000), sensitive=Rate(200, 400), account=Rate(1000, 2000)),
+        routes=routes_of(DOMAINS, dagster=True),
+        collector=Address(*receiver) if receiver else None,
+        traced_percent=environment.traced_percent(),
     )
-
-
-def _gunicorn(bind: str) -> list[str]:
-    # One process: a local machine has few cores, and the face model is held once. Connections are kept longer than
-    # the gateway keeps them idle, so that none closes under a request.
-    threads = ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
-    times = ["--timeout", "60", "--graceful-timeout", "8", "--keep-alive", "75"]
-    target = [
-        "--bind",
-        bind,
-        "--no-control-socket",
-        "--forwarded-allow-ips",
-        "127.0.0.1",
-        "platform_api.app:create_app()",
-    ]
-    return [sys.executable, "-m", "gunicorn", *threads, *times, *target]
 
 
 def _module(name: str, module: str, port: int, settings: environment.Environment) -> Service:

@@ -16,7 +16,7 @@ from threading import Event
 from rich.markup import escape
 
 from infra.gateway import envoy
-from infra.local import certificates, credentials, doctor, environment, readiness
+from infra.local import certificates, credentials, dagster, doctor, environment, readiness
 from infra.local.console import Steps, console, steps
 from infra.local.credentials import Credentials
 from infra.local.postgres import DOMAINS, bootstrap
@@ -38,6 +38,9 @@ LABELS = {
     "heartbeat": ("장비 하트비트", "equipment heartbeats"),
     "prober": ("장비 점검기", "equipment prober"),
     "gateway": ("게이트웨이", "gateway"),
+    "dagster-code": ("학습 자산", "learning assets"),
+    "dagster": ("Dagster 화면", "Dagster pages"),
+    "dagster-daemon": ("Dagster 데몬", "Dagster daemon"),
     "edge": ("출입 노드", "gate node"),
 }
 
@@ -107,6 +110,7 @@ def _prepare(state: State) -> Credentials:
     for name in ("gateway", "edge", "sandbox", "heartbeat"):
         certificates.server(state.tls, name, environment.names(state))
     envoy.write(gateway(state), gateway_file(state))
+    dagster.write(state, held)
     return held
 
 
@@ -135,6 +139,9 @@ class _Start:
         database.result()
         waiting["fcm"].result()  # it makes the account by which the sender calls it
         waiting |= {name: self._go(name) for name in ("worker", "indexer", "sender", "heartbeat", "prober")}
+        waiting["dagster-code"] = code = self._go("dagster-code")
+        # These look for the assets once at their start, and late where they find nobody.
+        waiting |= {name: self.pool.submit(self._after, code, name) for name in ("dagster", "dagster-daemon")}
         if not registered:
             for name in ("api", "gateway"):
                 waiting[name].result()
@@ -149,9 +156,14 @@ class _Start:
         self.supervisor.start(name)
         return self.pool.submit(self._wait, name)
 
+    def _after(self, first: "Future[None]", name: str) -> None:
+        first.result()
+        self.supervisor.start(name)
+        self._wait(name)
+
     def _wait(self, name: str) -> None:
         with self.shown.step(name, *LABELS[name]):
-            readiness.wait(self.services[name], self.state, self.held, lambda: self.supervisor.pid(name), self.given_up)
+            readiness.wait(self.services[name], self.state, lambda: self.supervisor.pid(name), self.given_up)
 
     def _database(self) -> None:
         settings = {**environment.base(self.state), **environment.platform(self.state, self.held)}

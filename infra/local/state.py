@@ -6,7 +6,8 @@ The folder is `--state`, else SMARTFIT_STATE, else `.smartfit` in the current fo
     secrets/   passwords and keys (0700/0600)  edge/      the gate node's replica and log
     tls/       the local CA and certificates   models/    packages and weights an operator added
     search/    the search index                run/       supervisor's socket, rendered configurations
-    logs/      a file for each service
+    logs/      a file for each service      data/      checkpoints and caches of runs
+    dagster/   Dagster's configuration, and what its runs printed
 """
 
 import fcntl
@@ -21,7 +22,7 @@ DEFAULT_PORT_BASE = 8440
 # In the order of their ports. envoy-admin is the gateway's own; -health and -http are of the service before them.
 PORTS = (
     "gateway", "edge", "api", "worker", "card", "gate", "postgres", "envoy-admin", "indexer", "sender", "fcm", "smtp",
-    "smtp-http", "heartbeat", "heartbeat-health", "prober",
+    "smtp-http", "heartbeat", "heartbeat-health", "prober", "dagster", "gateway-metrics",
 )  # fmt: skip
 VARIABLE = "SMARTFIT_STATE"
 
@@ -94,6 +95,18 @@ class State:
         return self.folder / "models"
 
     @property
+    def edge_models(self) -> Path:
+        return self.edge / "models"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def dagster(self) -> Path:
+        return self.folder / "dagster"
+
+    @property
     def search(self) -> Path:
         return self.folder / "search"
 
@@ -115,7 +128,8 @@ class State:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
             for folder in (
-                self.secrets, self.tls, self.objects, self.edge, self.models, self.search, self.logs, self.run,
+                self.secrets, self.tls, self.objects, self.edge, self.edge_models, self.models, self.search, self.data,
+                self.dagster, self.logs, self.run,
             ):  # fmt: skip
                 folder.mkdir(exist_ok=True)
                 folder.chmod(0o700)

@@ -16,7 +16,7 @@ def status(state: State) -> list[dict[str, Any]]:
         return []
     held = Credentials(state.secrets)
     wanted = services(state, held)
-    processes, asked = supervisor.processes(), problems(wanted, state, held)
+    processes, asked = supervisor.processes(), problems(wanted, state)
     rows = []
     for service in wanted:
         info = processes.get(service.name, {"statename": "UNKNOWN", "pid": 0, "now": 0, "start": 0})
@@ -27,7 +27,7 @@ def status(state: State) -> list[dict[str, Any]]:
                 "state": info["statename"],
                 "ready": running and asked[service.name] is None,
                 "problem": asked[service.name],
-                "port": state.ports[service.name],
+                "port": state.ports.by_service.get(service.name),
                 "pid": info["pid"],
                 "uptime_s": max(0, info["now"] - info["start"]) if running else 0,
             }

@@ -28,6 +28,8 @@ from infra.local.state import State, StateError
 LONGEST_SOCKET = 107 - len(".1234567")
 STOP_S = 60.0
 PASSIVE = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
+LOG_RETENTION = "log-retention"
+"""supervisord's listener beside the services."""
 _NOT_THERE = (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError)
 
 
@@ -81,7 +83,8 @@ class Supervisor:
 
     def processes(self) -> dict[str, dict[str, Any]]:
         """{service: what supervisord knows of it}."""
-        return {str(info["name"]): info for info in self._proxy.getAllProcessInfo()}
+        infos = self._proxy.getAllProcessInfo()
+        return {str(info["name"]): info for info in infos if info["name"] != LOG_RETENTION}
 
     def pid(self, name: str) -> int:
         """Process id of a service; 0 while it is down."""
@@ -183,7 +186,23 @@ umask=077
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 """
-    return head + "".join(_program(state, service) for service in services)
+    return head + _log_retention(state) + "".join(_program(state, service) for service in services)
+
+
+def _log_retention(state: State) -> str:
+    command = [sys.executable, "-m", "infra.local.log_retention", str(state.logs), str(state.run / "supervisord.pid")]
+    return f"""
+[eventlistener:{LOG_RETENTION}]
+command={_escape(shlex.join(command))}
+directory={_escape(str(ROOT))}
+events=TICK_3600
+autorestart=true
+startsecs=0
+stdout_logfile=NONE
+stderr_logfile={_escape(str(log_file(state, LOG_RETENTION)))}
+stderr_logfile_maxbytes=1MB
+stderr_logfile_backups=1
+"""
 
 
 def _program(state: State, service: Service) -> str:

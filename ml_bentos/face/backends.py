@@ -20,10 +20,9 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ml_bentos.face.alignment import Float32
-from ml_bentos.face.network import SFace, dequantised, from_onnx
+from ml_bentos.face.network import dequantised, folded, from_onnx
 
 
 class Backend(Protocol):
@@ -34,17 +33,6 @@ class Backend(Protocol):
     def __call__(self, rgb: NDArray[np.float32]) -> Float32:
         """float32[n, 3, 112, 112] RGB 0..255 -> float32[n, 128], not normalised."""
         ...
-
-
-def folded(network: SFace) -> SFace:
-    """The network with each batch normalisation of the body folded into its convolution (same outputs up to rounding)."""
-    for unit in network.body:
-        assert isinstance(unit, nn.Sequential)
-        convolution, normalisation = unit[0], unit[1]
-        assert isinstance(convolution, nn.Conv2d)
-        assert isinstance(normalisation, nn.BatchNorm2d)
-        unit[0], unit[1] = fuse_conv_bn_eval(convolution, normalisation), nn.Identity()
-    return network
 
 
 class TorchBackend:

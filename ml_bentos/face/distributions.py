@@ -26,17 +26,36 @@ def template(vectors: Float32) -> Float32:
     return make_template(list(vectors[:MAX_PHOTOS]))
 
 
+def as_strangers(embeddings: Embeddings, population: Population) -> dict[str, Float32]:
+    """Everybody's photos float32[photos, d], normalised as if the population had been measured without them.
+
+    It was measured on them, and a face resembles itself: left in, it seems to scatter more than it does and scores less than a
+    newcomer would, by 10 % among 300 people and 2 % among 1,500. The covariance without one of n templates, in closed form.
+    """
+    count = len(embeddings)
+    out = {}
+    for person, vectors in embeddings.items():
+        own = (vectors @ template(vectors)[0]) ** 2 * count / (count - 1) ** 2
+        variance = (population.variance(vectors) - own) * (count - 1) / (count - 2)
+        out[person] = np.asarray(vectors * population.factor(variance)[:, None], np.float32)
+    return out
+
+
 def impostor_scores(
     embeddings: Embeddings, population: Population, among: Sequence[str] | None = None, min_photos: int = 1
 ) -> list[Float32]:
-    """For each person, their photos' scores against the templates of everybody else with `min_photos` or more."""
+    """For each person, their photos' scores against the templates of everybody else with `min_photos` or more.
+
+    The population was measured on these people (`among`); see `as_strangers`.
+    """
     people = sorted(embeddings if among is None else among)
+    probes = as_strangers({person: embeddings[person] for person in people}, population)
     enrolled = [p for p in people if len(embeddings[p]) >= min_photos]
     column = {person: i for i, person in enumerate(enrolled)}
     templates = np.concatenate([template(embeddings[p]) for p in enrolled])
     out = []
     for person in people:
-        scores = population.normalised(embeddings[person]) @ templates.T
+        scores = probes[person] @ templates.T
         out.append((np.delete(scores, column[person], axis=1) if person in column else scores).ravel())
     return out
 
@@ -44,13 +63,17 @@ def impostor_scores(
 def genuine_scores(
     embeddings: Embeddings, population: Population, among: Sequence[str] | None = None
 ) -> tuple[Float32, Float32]:
-    """Each photo against the template of the person's others: the score, and its lead over the best other person."""
+    """Each photo against the template of the person's others: the score, and its lead over the best other person.
+
+    The population was measured on these people (`among`); see `as_strangers`.
+    """
     people = sorted(embeddings if among is None else among)
+    normalised = as_strangers({person: embeddings[person] for person in people}, population)
     templates = np.concatenate([template(embeddings[p]) for p in people])
     score, lead = [], []
     for i, person in enumerate(people):
         vectors = embeddings[person]
-        probes = population.normalised(vectors)
+        probes = normalised[person]
         for k in range(len(vectors) if len(vectors) > 1 else 0):
             own = float(probes[k] @ template(np.delete(vectors, k, axis=0))[0])
             score.append(own)
@@ -131,7 +154,8 @@ def verification(embeddings: Embeddings, pairs: int = 3000) -> dict[str, float]:
     same_scores, other_scores = np.concatenate(genuine), np.concatenate(impostor)
     rng = np.random.default_rng(0)
     accuracy, deviation = verification_accuracy(
-        rng.choice(same_scores, min(pairs, len(same_scores)), replace=False), rng.choice(other_scores, pairs, False)
+        rng.choice(same_scores, min(pairs, len(same_scores)), replace=False),
+        rng.choice(other_scores, min(pairs, len(other_scores)), replace=False),
     )
     return {
         "genuine_pairs": len(same_scores),

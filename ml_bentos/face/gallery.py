@@ -7,6 +7,7 @@ inner-product search by FAISS; a branch's gallery is small enough that an approx
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from ml_bentos.face.population import Population
 from ml_bentos.face.vectors import normalise
 
 ROWS_SEARCHED = 64
+# A version whose population is not here may be installed while the process runs.
+ASKED_AGAIN_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,23 @@ def probe_factor(model_version: str, probe: Float32) -> float:
     return float(population.probe_factor(probe[None])[0])
 
 
-@functools.cache
 def _population(model_version: str) -> Population | None:
-    try:
-        return Population.for_version(model_version)
-    except FileNotFoundError:
+    until = _unknown.get(model_version)
+    if until is not None and time.monotonic() < until:
         return None
+    try:
+        return _known_population(model_version)
+    except FileNotFoundError:
+        _unknown[model_version] = time.monotonic() + ASKED_AGAIN_S
+        return None
+
+
+@functools.cache
+def _known_population(model_version: str) -> Population:
+    return Population.for_version(model_version)
+
+
+_unknown: dict[str, float] = {}
 
 
 class Gallery:

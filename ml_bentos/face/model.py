@@ -61,18 +61,23 @@ class FaceModel:
         """float32[128], L2-normalised: the mean over VIEWS of the face, less the population's mean."""
 
         def vector(view: View) -> Float32:
-            return normalise(self.backend(_network_input(self.crop(bgr, face, view)[None]))[0])
+            return normalise(self.backend(network_input(self.crop(bgr, face, view)[None]))[0])
 
         mean = normalise(np.asarray(np.sum(list(self._pool.map(vector, VIEWS)), axis=0), np.float32))
         return normalise(mean - self._mean)
 
     def crop(self, bgr: Image, face: Face, view: View = VIEWS[0]) -> Image:
-        """The aligned crop uint8[112, 112, 3] BGR by the landmarks found in a view; mirrored if the view is."""
-        crop = align(bgr, self.detector.landmarks(bgr, face, view), view.scale)
-        return crop[:, ::-1] if view.mirrored else crop
+        """See `aligned`."""
+        return aligned(self.detector, bgr, face, view)
 
 
-def _network_input(crops: NDArray[np.uint8]) -> Float32:
+def aligned(detector: Detector, bgr: Image, face: Face, view: View) -> Image:
+    """The aligned crop uint8[112, 112, 3] BGR of a face, as a view has it."""
+    crop = align(bgr, detector.landmarks(bgr, face, view), view.scale)
+    return crop[:, ::-1] if view.mirrored else crop
+
+
+def network_input(crops: NDArray[np.uint8]) -> Float32:
     """uint8[n, 112, 112, 3] BGR -> float32[n, 3, 112, 112] RGB."""
     return np.ascontiguousarray(crops[..., ::-1].transpose(0, 3, 1, 2), np.float32)
 
@@ -98,6 +103,12 @@ def load_model(version: str | None = None) -> FaceModel:
             model = assemble(weights, Population.for_version(weights.version).mean)
             _loaded[weights.version] = model
     return model
+
+
+def unload(version: str) -> None:
+    """Let go of a loaded version; whoever still uses it may go on, and the next `load_model` reads it anew."""
+    with _lock:
+        _loaded.pop(version, None)
 
 
 def assemble(weights: weights_module.WeightSet, mean: Float32 | None) -> FaceModel:

@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_bentos import registry
+from ml_bentos.face import weights
+
 METADATA = Path(__file__).parent / "metadata"
 
 
@@ -49,7 +52,14 @@ class Population:
 
         probes: float32[n, d], L2-normalised -> float32[n].
         """
-        variance = np.sum((probes @ self.covariance) * probes, axis=1)
+        return self.factor(self.variance(probes))
+
+    def variance(self, probes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of the scores of probes float32[n, d] against templates of others: float32[n]."""
+        return np.asarray(np.sum((probes @ self.covariance) * probes, axis=1), np.float32)
+
+    def factor(self, variance: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`probe_factor`, from the variance float32[n] of the probes' scores."""
         return np.asarray(np.sqrt(self._usual_variance / np.maximum(variance, 1e-12)), np.float32)
 
     @classmethod
@@ -75,8 +85,17 @@ class Population:
 
 
 def load_metadata(version: str) -> dict[str, Any]:
-    """The JSON stored with a model version: thresholds, population, how and on what they were measured."""
-    data: dict[str, Any] = json.loads((METADATA / f"{version}.json").read_text("utf-8"))
+    """The JSON stored with a model version: thresholds, population, how and on what they were measured.
+
+    Raises FileNotFoundError where there is none, neither here nor in an installed package.
+    """
+    file = METADATA / f"{version}.json"
+    if not file.is_file() and registry.models_dir() is not None:
+        try:
+            file = registry.get(weights.NAME, version)[0] / "metadata.json"
+        except (registry.RegistryError, ImportError) as error:
+            raise FileNotFoundError(f"no face model {version!r}") from error
+    data: dict[str, Any] = json.loads(file.read_text("utf-8"))
     return data
 
 

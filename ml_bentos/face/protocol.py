@@ -59,17 +59,22 @@ def embed_folder(
 @dataclass(frozen=True)
 class Draw:
     """One random choice of members and strangers. templates: float32[n, d], probes: float32[n, d] of the same members in
-    the same order, strangers: float32[m, d]."""
+    the same order, strangers: float32[m, d]; who they are: members[n], outside[m]."""
 
     templates: Float32
     probes: Float32
     strangers: Float32
+    members: tuple[str, ...]
+    outside: tuple[str, ...]
 
 
 def draw(
     embeddings: Embeddings, min_photos: int, members: int, strangers: int, seed: int, among: Sequence[str] | None = None
 ) -> Draw:
-    """Draw members, which of their photos is kept back, and strangers (fewer where there are fewer people)."""
+    """Draw members, which of their photos is kept back, and strangers (fewer where there are fewer people).
+
+    Raises ValueError where that leaves no member or no stranger.
+    """
     rng = np.random.default_rng(seed)
     people = sorted(embeddings if among is None else among)
     eligible = [p for p in people if len(embeddings[p]) >= min_photos]
@@ -82,7 +87,7 @@ def draw(
     rest = sorted(set(people) - set(chosen))
     outside = [rest[i] for i in rng.permutation(len(rest))[:strangers]]
     others = [embeddings[p][rng.integers(len(embeddings[p]))] for p in outside]
-    return Draw(np.stack(templates), np.stack(probes), np.stack(others))
+    return Draw(np.stack(templates), np.stack(probes), np.stack(others), tuple(chosen), tuple(outside))
 
 
 def search(drawn: Draw, filler: Float32, population: Population) -> OpenSet:

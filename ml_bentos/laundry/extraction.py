@@ -1,7 +1,7 @@
 """Features of many photos, kept on disk as they are made, so that a run that was stopped goes on where it was."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ml_bentos.laundry.backbone import Backbone
 from ml_bentos.laundry.preprocessing import Float32
 
 Pair = tuple[Float32, Float32]
+Read = Callable[[], bytes]
 PORTION = 64
 
 
@@ -22,17 +23,19 @@ class FeatureCache:
     def __init__(self, backbone: Backbone, folder: Path | None) -> None:
         self._backbone = backbone
         self._file = folder / f"features-{backbone.sha256[:16]}.npz" if folder is not None else None
-        self._known: dict[str, Pair] = self._load()
+        self._known: dict[str, Pair] = _load(self._file) if self._file is not None else {}
 
-    def extract(self, photos: Iterable[tuple[str, Path]], tell: Callable[[int, int], None]) -> dict[str, Pair]:
-        """Features of photos (sha256, path) and of their mirror images; photos that do not open are not in the answer.
+    def extract(self, photos: Iterable[tuple[str, Read]], tell: Callable[[int, int], None]) -> dict[str, Pair]:
+        """Features of photos (sha256, and what reads the file) and of their mirror images.
+
+        Photos that do not open are not in the answer; what reading raises, OSError aside, is passed on.
 
         tell: called with how many are done, of how many.
         """
         # Each photo is one core's work: OpenCV's own threads would only compete.
         cv2.setNumThreads(1)
         wanted = dict(photos)
-        missing = [(sha, path) for sha, path in wanted.items() if sha not in self._known]
+        missing = [(sha, read) for sha, read in wanted.items() if sha not in self._known]
         done = len(wanted) - len(missing)
         tell(done, len(wanted))
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -42,30 +45,45 @@ class FeatureCache:
                     if pair is not None:
                         self._known[sha] = pair
                 done += len(portion)
-                self._save()
+                if self._file is not None and self._known:
+                    _save(self._file, self._known)
                 tell(done, len(wanted))
         return {sha: self._known[sha] for sha in wanted if sha in self._known}
 
-    def _of(self, path: Path) -> Pair | None:
+    def _of(self, read: Read) -> Pair | None:
         try:
-            return self._backbone.features_of_both(decode_image(path.read_bytes()))
+            return self._backbone.features_of_both(decode_image(read()))
         except (ImageProblem, OSError):
             return None
 
-    def _load(self) -> dict[str, Pair]:
-        if self._file is None or not self._file.is_file():
-            return {}
-        try:
-            with np.load(self._file, allow_pickle=False) as stored:
-                return {str(sha): (a, b) for sha, a, b in zip(stored["sha"], stored["a"], stored["b"], strict=True)}
-        except (OSError, ValueError, KeyError):
-            return {}  # half a file of a disk that was full: the features are made again
 
-    def _save(self) -> None:
-        if self._file is None or not self._known:
-            return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._file.with_suffix(".new.npz")
-        pairs = list(self._known.values())
-        np.savez(temporary, sha=np.array(list(self._known)), a=[p[0] for p in pairs], b=[p[1] for p in pairs])
-        temporary.replace(self._file)
+def forget(folder: Path, kept: Collection[str]) -> int:
+    """Delete the features of all photos but `kept` (SHA-256), of every network, from a folder. Returns how many."""
+    forgotten = 0
+    for file in folder.glob("features-*.npz"):
+        known = _load(file)
+        left = {sha: pair for sha, pair in known.items() if sha in kept}
+        forgotten += len(known) - len(left)
+        if not left:
+            file.unlink(missing_ok=True)
+        elif len(left) < len(known):
+            _save(file, left)
+    return forgotten
+
+
+def _load(file: Path) -> dict[str, Pair]:
+    if not file.is_file():
+        return {}
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return {str(sha): (a, b) for sha, a, b in zip(stored["sha"], stored["a"], stored["b"], strict=True)}
+    except (OSError, ValueError, KeyError):
+        return {}  # half a file of a disk that was full: the features are made again
+
+
+def _save(file: Path, known: Mapping[str, Pair]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".new.npz")
+    pairs = list(known.values())
+    np.savez(temporary, sha=np.array(list(known)), a=[p[0] for p in pairs], b=[p[1] for p in pairs])
+    temporary.replace(file)

@@ -35,12 +35,16 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Examples:
-    """Training photos of one task. features, mirrored: float32[n, 1280]; labels: int[n], 1 is done; helpers: str[n]."""
+    """Labelled photos of one task. features, mirrored: float32[n, 1280]; labels: int[n], 1 is done; helpers: str[n]."""
 
     features: Float32
     mirrored: Float32
     labels: Labels
     helpers: NDArray[np.str_]
+
+    def where(self, chosen: NDArray[np.bool_]) -> "Examples":
+        """Those of bool[n]."""
+        return Examples(self.features[chosen], self.mirrored[chosen], self.labels[chosen], self.helpers[chosen])
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def fit(kind: str, done_state: str, other_state: str, examples: Examples) -> Fit
     with threadpool_limits(1):
         tried = {strength: _cross_fit(examples, strength) for strength in STRENGTHS}
         strength = min(STRENGTHS, key=lambda s: _log_loss(tried[s], examples.labels))
-        slope, offset = _platt(tried[strength], examples.labels)
+        slope, offset = platt(tried[strength], examples.labels)
         weights, bias = _line(examples, np.ones(len(examples.labels), bool), strength)
         gate = _alike_from(examples)
     cross_fitted = _sigmoid(slope * tried[strength] + offset)
@@ -114,7 +118,8 @@ def _line(examples: Examples, mask: NDArray[np.bool_], strength: float) -> tuple
     return weights, float(line.intercept_[0] - scaler.mean_ @ weights)
 
 
-def _platt(logits: Float64, labels: Labels) -> tuple[float, float]:
+def platt(logits: Float64, labels: Labels) -> tuple[float, float]:
+    """Slope and offset that turn log-odds (float[n]) of photos nothing was taught with into honest ones."""
     # Targets drawn in a little from 0 and 1, as Platt does, so that a few photos told apart without a fault claim no certainty.
     positives = float(labels.sum())
     high, low = (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2)

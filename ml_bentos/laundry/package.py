@@ -25,6 +25,8 @@ NAME = "smartfit-laundry"
 KIND = "laundry"
 
 _BACKBONE, _ARRAYS, _NUMBERS, _REPORT = "backbone.onnx", "heads.npz", "heads.json", "report.json"
+SERVED = (_BACKBONE, _ARRAYS, _NUMBERS)
+"""The files that a verdict is made of."""
 
 
 class PackageError(RuntimeError):
@@ -32,15 +34,21 @@ class PackageError(RuntimeError):
 
 
 def pack(
-    backbone: bytes, heads: Mapping[str, Head], dataset: Mapping[str, Any], metrics: Mapping[str, float], report: Any
+    backbone: bytes,
+    heads: Mapping[str, Head],
+    dataset: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    report: Any,
+    top_taught: bool = False,
 ) -> str:
     """Store a version and return its name; where the same is there already, nothing is written.
 
     Args:
-        backbone: ONNX, as `backbone.export` makes it.
+        backbone: ONNX, as `backbone.export` makes it, or with its top taught anew (`tuning`).
         dataset: its `digest` and whatever else tells of it.
         metrics: numbers by name, for comparing versions.
         report: further figures (curves), JSON.
+        top_taught: whether the top of the network is no longer that of ImageNet.
 
     Raises:
         RegistryError: the store cannot be written, or SMARTFIT_MODELS_DIR is not set.
@@ -58,6 +66,9 @@ def pack(
         "features": {
             "network": "efficientnet-lite0",
             "weights_sha256": WEIGHTS_SHA256,
+            # Heads mean nothing on other features: which network they stand on, and whether its top was taught anew.
+            "onnx_sha256": hashlib.sha256(backbone).hexdigest(),
+            "top_taught": top_taught,
             "dim": DIM,
             "input": f"RGB letterboxed to {preprocessing.SIZE}, (x - {preprocessing.MEAN:g}) / {preprocessing.SCALE:g}",
             "vector": "mean over the last feature map, L2-normalised",
@@ -100,12 +111,9 @@ def load(version: str) -> LaundryModel:
     """
     folder, _ = registry.get(NAME, version)
     expected = describe(version)["files"]
-    read = {name: _checked(folder / name, expected.get(name)) for name in (_BACKBONE, _ARRAYS, _NUMBERS)}
+    read = {name: _checked(folder / name, expected.get(name)) for name in SERVED}
     try:
-        numbers = json.loads(read[_NUMBERS])
-        with np.load(io.BytesIO(read[_ARRAYS]), allow_pickle=False) as arrays:
-            heads = {kind: Head.read(kind, numbers[kind], arrays) for kind in numbers}
-        model = LaundryModel(version, Backbone(read[_BACKBONE]), heads)
+        model = LaundryModel(version, Backbone(read[_BACKBONE]), heads_of(read[_ARRAYS], read[_NUMBERS]))
         model.warm_up()
     except (BackboneError, ValueError, KeyError, TypeError, OSError) as error:
         raise PackageError(f"{NAME}:{version} does not hold a model: {error}") from error
@@ -113,18 +121,25 @@ def load(version: str) -> LaundryModel:
 
 
 def _files(backbone: bytes, heads: Mapping[str, Head], report: Any) -> dict[str, bytes]:
+    return {_BACKBONE: backbone, **head_files(heads), _REPORT: json.dumps(report, indent=1).encode()}
+
+
+def head_files(heads: Mapping[str, Head]) -> dict[str, bytes]:
+    """Heads as heads.npz and heads.json; the same heads give the same bytes."""
     arrays: dict[str, Any] = {}
     for _, head in sorted(heads.items()):
         arrays |= head.arrays()
     written = io.BytesIO()
     np.savez(written, **arrays)
     numbers = {kind: head.numbers() for kind, head in sorted(heads.items())}
-    return {
-        _BACKBONE: backbone,
-        _ARRAYS: written.getvalue(),
-        _NUMBERS: json.dumps(numbers, indent=1, sort_keys=True).encode(),
-        _REPORT: json.dumps(report, indent=1).encode(),
-    }
+    return {_ARRAYS: written.getvalue(), _NUMBERS: json.dumps(numbers, indent=1, sort_keys=True).encode()}
+
+
+def heads_of(npz: bytes, document: bytes) -> dict[str, Head]:
+    """The heads of such files. Raises ValueError, KeyError, TypeError or OSError where they hold none."""
+    numbers = json.loads(document)
+    with np.load(io.BytesIO(npz), allow_pickle=False) as arrays:
+        return {kind: Head.read(kind, numbers[kind], arrays) for kind in numbers}
 
 
 def _checked(path: Path, expected: Any) -> bytes:

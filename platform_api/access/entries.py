@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from prometheus_client import Counter
 from sqlalchemy import delete, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DataError
@@ -22,9 +23,12 @@ from platform_api.access.device_auth import Device
 from platform_api.access.events import announce
 from platform_api.access.models import Entry, Gate
 from platform_api.core import clock
+from platform_api.core.database import on_commit
 from platform_api.core.errors import Problem
 from platform_api.core.pagination import page
 from platform_api.core.security import Principal
+
+ENTRIES = Counter("smartfit_entries_total", "Entries taken in from the gates", ["method", "outcome"])
 
 AHEAD = timedelta(minutes=5)
 """How far in the future an entry may lie before it is refused (the edge's clock is kept by server_time)."""
@@ -66,6 +70,7 @@ def ingest(session: Session, device: Device, documents: Sequence[tuple[int, dict
     for entry in _insert(session, fresh):
         intake.accepted += 1
         announce(session, entry)
+        on_commit(session, ENTRIES.labels(entry.method, entry.outcome).inc)
     intake.duplicates += len(fresh) - intake.accepted
     branches = {row["branch_id"] for row in fresh.values()}
     for branch_id in sorted(branches):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from platform_api.access import branches, faces, members
+from platform_api.access import branches, face_models, faces, members
 from platform_api.access.models import Entry
 from platform_api.core.events import Event, publish, subscribe
+from platform_api.core.events.forgetting import forget_messages
 
 SUBSCRIBER = "access"
+FACE = "face"
 
 
 @subscribe(SUBSCRIBER, "auth.MemberRegistered", "auth.MemberChanged")
@@ -20,6 +22,7 @@ def on_member(session: Session, event: Event) -> None:
 @subscribe(SUBSCRIBER, "auth.MemberErased")
 def on_member_erased(session: Session, event: Event) -> None:
     """Remove all that tells of the member, for good."""
+    forget_messages(session, event.data["member_id"])
     members.erase(session, event.data["member_id"], event.version)
 
 
@@ -42,6 +45,27 @@ def on_branch(session: Session, event: Event) -> None:
     data = event.data
     fields = {name: data[name] for name in ("name", "timezone", "hours", "capacity")}
     branches.apply(session, data["branch_id"], event.version, fields, data["status"])
+
+
+@subscribe(SUBSCRIBER, "mlops.ModelStaged")
+def on_staged(session: Session, event: Event) -> None:
+    """A face model comes to be tried, or is no longer: the edges are told."""
+    if event.data["model"] == FACE:
+        face_models.stage(session, event.data, event.version)
+
+
+@subscribe(SUBSCRIBER, "mlops.ModelDeployed")
+def on_deployed(session: Session, event: Event) -> None:
+    """Another face model is live: the edges swap to it."""
+    if event.data["model"] == FACE:
+        face_models.make_live(session, event.data["version"], event.version, rolled_back=False)
+
+
+@subscribe(SUBSCRIBER, "mlops.ModelRolledBack")
+def on_rolled_back(session: Session, event: Event) -> None:
+    """An earlier face model is live again: the edges swap back."""
+    if event.data["model"] == FACE:
+        face_models.make_live(session, event.data["version"], event.version, rolled_back=True)
 
 
 def announce(session: Session, entry: Entry) -> None:

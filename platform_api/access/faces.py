@@ -18,11 +18,12 @@ from sqlalchemy.orm import Session
 
 from platform_api.access import face_models, feed, gallery, members
 from platform_api.access.gallery import Template
-from platform_api.access.models import Enrolment, Member, TemplateRow, WithdrawnTemplate
+from platform_api.access.models import Enrolment, Member, Model, TemplateRow, WithdrawnTemplate
 from platform_api.access.settings import settings
 from platform_api.core import clock
 from platform_api.core.events import PermanentFailure, TransientFailure
 from platform_api.core.http import Client, ServiceAuth, client
+from platform_api.core.internal_tls import internal_tls
 from platform_api.core.security import audit
 
 MAX_ROWS = 64
@@ -31,16 +32,18 @@ MAX_ROWS = 64
 @cache
 def auth_client() -> Client:
     """The auth domain's internal routes, called under this domain's service identity."""
-    chosen = settings()
-    verify: str | bool = str(chosen.auth_ca_file) if chosen.auth_ca_file else True
+    chosen, tls = settings(), internal_tls()
+    verify = tls.verify
     base = chosen.auth_internal_url.rstrip("/")
     credentials = ServiceAuth(
         f"{base}/auth/v1/service-tokens",
         chosen.access_client_id,
         chosen.access_client_secret.get_secret_value(),
         verify,
+        tls.pair,
     )
-    return client("auth", base, timeout=(2.0, chosen.auth_timeout_s), retries=1, verify=verify, auth=credentials)
+    times = (2.0, chosen.auth_timeout_s)
+    return client("auth", base, timeout=times, retries=1, verify=verify, certificate=tls.pair, auth=credentials)
 
 
 def fetch(template_id: str, member_id: str, model_version: str) -> Template | None:
@@ -124,6 +127,9 @@ def _is_news(
     session: Session, member: Member | None, member_id: str, template_id: str, model_version: str, version: int
 ) -> bool:
     if member is not None and member.erased_at is not None:
+        return False
+    model = session.get(Model, model_version)
+    if model is not None and model.stage == "retired":
         return False
     if session.get(WithdrawnTemplate, template_id, populate_existing=True) is not None:
         return False

@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import TextClause, func, select, text
+from sqlalchemy import TextClause, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from ml_bentos.face.gallery import ROWS_SEARCHED, Candidate, fuse, probe_factor
+from platform_api.access import packages
 from platform_api.access.models import Enrolment, Model, TemplateRow
 from platform_api.access.rotation import SEED_BYTES, rotate, unrotate
 from platform_api.access.settings import settings
-from platform_api.core.encryption import Envelope, KeyRing
+from platform_api.core.encryption import Envelope, RingFile
 from platform_api.core.errors import Problem
 from platform_api.core.settings import SettingsError
 
@@ -54,15 +55,15 @@ def envelope() -> Envelope:
     path = settings().keyring_file
     if path is None:
         raise SettingsError("SMARTFIT_KEYRING_FILE: 설정이 없습니다 (not set; the gallery's secret needs a key ring)")
-    return Envelope(KeyRing.from_file(path))
+    return Envelope(RingFile(path))
 
 
 def ensure_model(session: Session, version: str) -> Model:
-    """The model of that version; a new one gets a fresh rotation. It is not live and has no thresholds yet."""
+    """The model of that version; a new one gets a fresh rotation. It is a candidate and has no thresholds yet."""
     model = session.get(Model, version)
     if model is None:
-        sealed = envelope().seal(secrets.token_bytes(SEED_BYTES), _context(version))
-        values = {"version": version, "live": False, "rotation_sealed": sealed}
+        sealed = envelope().seal(secrets.token_bytes(SEED_BYTES), rotation_context(version))
+        values = {"version": version, "stage": "candidate", "rotation_sealed": sealed}
         session.execute(insert(Model).values(values).on_conflict_do_nothing())
         model = session.get_one(Model, version)
     return model
@@ -129,6 +130,7 @@ def search(session: Session, model_version: str, probe: Vectors, exclude: str | 
             422, "vectors_invalid", "얼굴 벡터가 올바르지 않습니다.", f"Expected finite vectors of {model.dim} numbers.",
         )  # fmt: skip
     probe_mean = (mean / length).astype(np.float32)
+    packages.bring(model)
     query = rotate(_seed(model), probe_mean[None])[0]
     rows = session.execute(
         _search_statement(session, model),
@@ -165,6 +167,19 @@ def build_indexes(session: Session, exact_rows: int) -> list[str]:
     return built
 
 
+def drop(session: Session, version: str, most: int) -> list[str]:
+    """Delete up to `most` rows of a model's gallery, and what was noted of its enrolments. Returns the template ids."""
+    some = select(TemplateRow.template_id).where(TemplateRow.model_version == version).limit(most).subquery()
+    gone = session.scalars(
+        delete(TemplateRow).where(TemplateRow.template_id.in_(select(some))).returning(TemplateRow.template_id)
+    )
+    template_ids = sorted(set(gone))
+    if not template_ids:
+        session.execute(delete(Enrolment).where(Enrolment.model_version == version))
+        session.execute(text(f"DROP INDEX IF EXISTS {_index_name(version)}"))
+    return template_ids
+
+
 def _search_statement(session: Session, model: Model) -> TextClause:
     dim = int(model.dim or 0)
     if _has_index(session, model.version):
@@ -194,7 +209,8 @@ def _has_index(session: Session, version: str) -> bool:
     return session.scalar(text("SELECT to_regclass(:name)"), {"name": _index_name(version)}) is not None
 
 
-def _context(version: str) -> bytes:
+def rotation_context(version: str) -> bytes:
+    """What the sealing of a gallery's secret is bound to."""
     return f"access/rotation/{version}".encode()
 
 
@@ -204,15 +220,9 @@ def _seed(model: Model) -> bytes:
 
 @cache
 def _open(sealed: bytes, version: str) -> bytes:
-    return envelope().open(sealed, _context(version))
+    return envelope().open(sealed, rotation_context(version))
 
 
 def _parse(raw: bytes) -> Vectors:
     # vector_send: dimension int16, unused int16, then float4, all big-endian.
     return np.frombuffer(raw, ">f4", offset=4).astype(np.float32)
-
-
-def rewrap(models: Iterable[Model]) -> None:
-    """Seal the rotations under the key ring's current key."""
-    for model in models:
-        model.rotation_sealed = envelope().rewrap(bytes(model.rotation_sealed), _context(model.version))

@@ -175,22 +175,50 @@ class TemplateRow(Base):
     template_id: Mapped[str] = mapped_column(primary_key=True)
     row: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     member_id: Mapped[str] = mapped_column(ForeignKey("member.member_id"))
-    model_version: Mapped[str] = mapped_column(ForeignKey("model.version"))
+    model_version: Mapped[str] = mapped_column(ForeignKey("model.version"), index=True)
     vector: Mapped[Any] = mapped_column(Vector())
 
 
 class Model(Base):
-    """A face model edges may run, its thresholds, and the sealed secret of its gallery's rotation."""
+    """A face model edges may run, its thresholds, its package, and the sealed secret of its gallery's rotation.
+
+    stage: candidate (its gallery may grow), shadow, canary (live at `place`, an edge), live, former (kept for a way back)
+    or retired. heard, live_heard: version of the newest event that spoke of its stage, and that made it live.
+    incomplete: edges may take it though members of the present gallery are missing in its own.
+    """
 
     __tablename__ = "model"
-    __table_args__ = (Index("uq_model_live", "live", unique=True, postgresql_where=text("live")),)
+    __table_args__ = (Index("uq_model_live", "stage", unique=True, postgresql_where=text("stage = 'live'")),)
 
     version: Mapped[str] = mapped_column(primary_key=True)
-    live: Mapped[bool] = mapped_column(default=False)
+    stage: Mapped[str]
+    place: Mapped[str | None]
+    heard: Mapped[int] = mapped_column(default=0)
+    live_heard: Mapped[int] = mapped_column(default=0)
+    archive_key: Mapped[str | None]
+    archive_sha256: Mapped[str | None]
+    archive_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    incomplete: Mapped[bool] = mapped_column(default=False)
     dim: Mapped[int | None]
     thresholds: Mapped[dict[str, Any] | None]
     rotation_sealed: Mapped[bytes]
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+    @property
+    def live(self) -> bool:
+        """Whether it is the one in use."""
+        return self.stage == "live"
+
+
+class ModelReport(Base):
+    """A report of an edge that has been passed on, so that it is passed on once."""
+
+    __tablename__ = "model_report"
+
+    report_id: Mapped[str] = mapped_column(primary_key=True)
+    edge_id: Mapped[str]
+    version: Mapped[str]
+    received_at: Mapped[datetime] = mapped_column(default=now, index=True)
 
 
 class Change(Base):

@@ -15,7 +15,16 @@ import structlog
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from platform_api.access import entries, feed, gallery, memberships, qr, strangers
+from platform_api.access import (
+    entries,
+    face_models,
+    feed,
+    gallery,
+    memberships,
+    observations,
+    qr,
+    strangers,
+)
 from platform_api.access.models import DeviceAssertion, Entry, QrPass
 from platform_api.access.settings import settings
 from platform_api.core import clock
@@ -66,6 +75,8 @@ STEPS: dict[str, Callable[[Session], int]] = {
     "passes": issued_passes,
     "occupancy": stale_occupancy,
     "qr_keys": qr_keys,
+    "galleries": face_models.drop_retired,
+    "model_reports": observations.forget,
     "indexes": lambda s: len(gallery.build_indexes(s, settings().gallery_exact_rows)),
 }
 

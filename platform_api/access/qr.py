@@ -145,7 +145,7 @@ def _make(session: Session, active_from: datetime) -> QrKey:
     key = QrKey(
         kid=kid,
         public_key=private.public_key().public_bytes(raw, serialization.PublicFormat.Raw),
-        private_sealed=envelope().seal(secret, _context(kid)),
+        private_sealed=envelope().seal(secret, key_context(kid)),
         active_from=active_from,
     )
     session.add(key)
@@ -155,10 +155,11 @@ def _make(session: Session, active_from: datetime) -> QrKey:
 
 
 def _private(key: QrKey) -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(envelope().open(bytes(key.private_sealed), _context(key.kid)))
+    return Ed25519PrivateKey.from_private_bytes(envelope().open(bytes(key.private_sealed), key_context(key.kid)))
 
 
-def _context(kid: str) -> bytes:
+def key_context(kid: str) -> bytes:
+    """What a key's sealing is bound to."""
     return f"access/qr_key/{kid}".encode()
 
 

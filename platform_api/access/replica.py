@@ -97,9 +97,32 @@ def _templates(session: Session, keys: list[str], _: str, branch_id: str) -> Sta
     }
 
 
-def _models(session: Session, keys: list[str], *_: str) -> State:
-    rows = session.scalars(select(Model).where(Model.version.in_(keys)))
-    return {row.version: {"version": row.version, "live": row.live, "thresholds": row.thresholds} for row in rows}
+def _models(session: Session, keys: list[str], edge_id: str, _: str) -> State:
+    """What each model is to this edge: a canary is live where it serves, and a candidate everywhere else."""
+    rows = session.scalars(select(Model).where(Model.version.in_(keys), Model.stage != "retired"))
+    canary = session.scalar(
+        select(Model.version)
+        .where(Model.stage == "canary", Model.place == edge_id)
+        .order_by(Model.heard.desc())
+        .limit(1)
+    )
+    return {row.version: _model(row, canary) for row in rows}
+
+
+def _model(row: Model, canary: str | None) -> dict[str, Any]:
+    stage = row.stage
+    if stage == "canary" and row.version != canary:
+        stage = "candidate"
+    elif stage == "live" and canary is not None:
+        stage = "former"
+    return {
+        "version": row.version,
+        "live": stage in ("live", "canary"),
+        "stage": stage,
+        "thresholds": row.thresholds,
+        "archive": {"sha256": row.archive_sha256, "bytes": row.archive_bytes} if row.archive_key else None,
+        "incomplete": row.incomplete,
+    }
 
 
 def _qr_keys(session: Session, keys: list[str], *_: str) -> State:

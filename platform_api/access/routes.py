@@ -11,11 +11,13 @@ from platform_api.access import (
     face_models,
     faces,
     gallery,
+    personal,
     qr,
     routes_devices,
     routes_entries,
     routes_gates,
     routes_memberships,
+    routes_models,
     schemas,
     strangers,
 )
@@ -30,10 +32,12 @@ from platform_api.core.web import blueprint, current_session, transaction
 blp = blueprint("access", "/access/v1", "Branches and their mode, QR passes, face models at the edges")
 blueprints = [
     blp,
+    personal.blp,
     *routes_memberships.blueprints,
     *routes_gates.blueprints,
     *routes_entries.blueprints,
     *routes_devices.blueprints,
+    *routes_models.blueprints,
 ]
 for each in blueprints:
     each.before_request(small_body)

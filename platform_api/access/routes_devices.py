@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from flask import request
+from flask import Response, request
 from marshmallow import ValidationError
 
 from platform_api.access import entries, feed, gallery, strangers
@@ -14,10 +12,12 @@ from platform_api.access import schemas_devices as schemas
 from platform_api.access.device_auth import device, require_device
 from platform_api.access.feed import Page
 from platform_api.access.models import Stranger
+from platform_api.access.routes_entries import picture
 from platform_api.access.settings import settings
 from platform_api.core.errors import Problem
 from platform_api.core.openapi import BINARY
-from platform_api.core.security import require
+from platform_api.core.security import principal, require
+from platform_api.core.uploads import body_up_to
 from platform_api.core.web import blueprint, current_session, transaction
 
 blp = blueprint("edge", "/access/v1/edge", "For edge nodes: change feed, access log, identification, strangers")
@@ -27,23 +27,6 @@ blueprints = [blp, internal]
 MAX_BATCH_BYTES = 2 * 2**20
 MAX_PROBE_BYTES = 96 * 1024
 _ENTRY = schemas.EntrySchema()
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def body_up_to(limit: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Allow a route a larger body than the domain's others."""
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(function)
-        def bounded(*args: P.args, **kwargs: P.kwargs) -> R:
-            request.max_content_length = limit
-            return function(*args, **kwargs)
-
-        return bounded
-
-    return decorate
 
 
 @blp.get("/changes")
@@ -107,6 +90,16 @@ def keep_stranger(about: dict[str, Any]) -> tuple[Stranger, int]:
 def identify_for_service(probe: dict[str, Any]) -> dict[str, Any]:
     """Is this face enrolled under another member?"""
     return _identify(probe["model_version"], probe["vectors"], probe["exclude_member_id"])
+
+
+@internal.get("/strangers/<stranger_id>/photo")
+@require("service")
+@transaction("access")
+@internal.response(200, BINARY, content_type="image/jpeg")
+@internal.alt_response(410, "GONE")
+def stranger_photo_for_service(stranger_id: str) -> Response:
+    """The frame of a stranger in whom a member was known; audited."""
+    return picture(strangers.photo_for_service(current_session(), principal(), stranger_id))
 
 
 def checked(documents: list[Any], most: int) -> tuple[list[tuple[int, dict[str, Any]]], list[dict[str, Any]]]:

@@ -48,9 +48,7 @@ def list_strangers(query: dict[str, Any]) -> dict[str, Any]:
 @blp.alt_response(410, "GONE")
 def stranger_photo(stranger_id: str) -> Response:
     """The frame; each look is audited."""
-    jpeg = strangers.photo(current_session(), principal(), stranger_id)
-    headers = {"Cache-Control": "no-store", "Content-Disposition": "inline", "X-Content-Type-Options": "nosniff"}
-    return Response(jpeg, 200, headers, content_type="image/jpeg")
+    return picture(strangers.photo(current_session(), principal(), stranger_id))
 
 
 @blp.post("/strangers/<stranger_id>/decision")
@@ -61,3 +59,9 @@ def stranger_photo(stranger_id: str) -> Response:
 def decide(wanted: dict[str, Any], stranger_id: str) -> Stranger:
     """Say who it was."""
     return strangers.decide(current_session(), principal(), stranger_id, **wanted)
+
+
+def picture(jpeg: bytes) -> Response:
+    """The answer that shows a frame: kept by no cache, and taken for nothing but a picture."""
+    headers = {"Cache-Control": "no-store", "Content-Disposition": "inline", "X-Content-Type-Options": "nosniff"}
+    return Response(jpeg, 200, headers, content_type="image/jpeg")

@@ -168,13 +168,20 @@ class ModelChange(Strict):
 
     live = Truth(required=True)
     thresholds = fields.Dict(keys=fields.String(), allow_none=True, load_default=None)
+    incomplete = Truth(
+        load_default=False,
+        metadata={"description": "Edges may take it though members of the present gallery are missing in its own."},
+    )
 
 
 class ModelSchema(Schema):
     """A face model that edges may run."""
 
     version = fields.String()
+    stage = fields.String(metadata={"description": "candidate, shadow, canary, live, former or retired"})
+    place = fields.String(allow_none=True, metadata={"description": "The edge at which a canary serves."})
     live = fields.Boolean()
+    incomplete = fields.Boolean()
     dim = fields.Integer(allow_none=True)
     thresholds = fields.Raw(allow_none=True)
     created_at = fields.AwareDateTime()

@@ -14,7 +14,6 @@ class AccessSettings(Settings):
     """Settings of the access domain (`SMARTFIT_<NAME>`, or `SMARTFIT_<NAME>_FILE` naming a file that holds the value)."""
 
     auth_internal_url: str = Field(description="Base URL of the auth domain, for its internal routes.")
-    auth_ca_file: Path | None = Field(default=None, description="CA of the auth domain where it is reached by HTTPS.")
     auth_timeout_s: float = Field(default=5.0, gt=0)
     access_client_id: str = Field(default="access", description="Name under which this domain calls others.")
     access_client_secret: SecretStr = Field(description="Secret of that service client.")
@@ -39,6 +38,10 @@ class AccessSettings(Settings):
 
     gallery_exact_rows: int = Field(
         default=50_000, ge=0, description="Rows of a gallery above which maintenance builds an HNSW index for it."
+    )
+
+    model_public_keys_file: Path | None = Field(
+        default=None, description="JSON array of base64 Ed25519 keys that model packages must be signed with."
     )
 
     qr_life_s: int = Field(default=30, ge=10, le=120)

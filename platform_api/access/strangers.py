@@ -1,7 +1,8 @@
 """Frames of people a gate refused: sealed in the object store, for a stated time, for the branch's manager to look at.
 
 A frame is written before its row, so a crash in between leaves a file nobody refers to; `purge` removes those as well.
-Each look at a photo is audited.
+Each look at a photo is audited. Where the manager knows a member in one, the others are told (StrangerIdentified), and a
+service may fetch that frame: it is what the face model has yet to learn.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from sqlalchemy.orm import Session
 from ml_bentos.face.images import ImageProblem, decode_image
 from platform_api.access.authority import managed, not_found
 from platform_api.access.device_auth import Device
-from platform_api.access.models import Gate, Stranger
+from platform_api.access.models import Gate, Member, Stranger
 from platform_api.access.settings import settings
 from platform_api.core import clock
 from platform_api.core.database import on_commit, on_rollback
 from platform_api.core.errors import Problem
+from platform_api.core.events import publish
 from platform_api.core.models import new_id
 from platform_api.core.pagination import page
 from platform_api.core.security import Principal, audit
@@ -101,24 +103,40 @@ def photo(session: Session, who: Principal, stranger_id: str) -> bytes:
     Raises:
         Problem: 404 not there for the caller; 410 `photo_gone`.
     """
-    stranger = _mine(session, who, stranger_id)
+    return _shown(session, who, _mine(session, who, stranger_id), "stranger.view_photo")
+
+
+def photo_for_service(session: Session, who: Principal, stranger_id: str) -> bytes:
+    """The frame of a stranger in whom a member was known, for another part of the platform; audited.
+
+    Raises:
+        Problem: 404 not there, or not decided to be a member; 410 `photo_gone`.
+    """
+    stranger = session.get(Stranger, stranger_id)
+    if stranger is None or stranger.decision != "member" or stranger.expires_at <= clock.now():
+        raise not_found()
+    return _shown(session, who, stranger, "stranger.fetch_photo")
+
+
+def _shown(session: Session, who: Principal, stranger: Stranger, action: str) -> bytes:
     try:
         if stranger.object_key is None:
             raise FileNotFoundError
         jpeg = store().get(stranger.object_key, sealed=True)
     except FileNotFoundError as error:
         raise Problem(410, "photo_gone", "사진이 삭제되었습니다.", "The photo has been deleted.") from error
-    audit.record(session, who.id, "stranger.view_photo", stranger_id, {"branch_id": stranger.branch_id})
+    audit.record(session, who.id, action, stranger.stranger_id, {"branch_id": stranger.branch_id})
     return jpeg
 
 
 def decide(
     session: Session, who: Principal, stranger_id: str, decision: str, member_id: str | None, note: str | None
 ) -> Stranger:
-    """Say who it was: a member (linked, so that erasure finds it), a stranger, or nothing of interest (photo deleted).
+    """Say who it was: a member (linked, so that erasure finds it, and told to the others), a stranger, or nothing of
+    interest (photo deleted).
 
     Raises:
-        Problem: 404; 409 `decided_already`; 422 `member_required`.
+        Problem: 404; 409 `decided_already`; 422 `member_required`, `member_erased`.
     """
     stranger = _mine(session, who, stranger_id)
     if stranger.decision is not None:
@@ -127,14 +145,37 @@ def decide(
         raise Problem(
             422, "member_required", "회원으로 판단할 때만 member_id를 보내세요.", "Give member_id with the decision 'member', and only then.",
         )  # fmt: skip
+    if member_id is not None:
+        _refuse_erased(session, member_id)
     stranger.decision, stranger.member_id, stranger.note = decision, member_id, note
     stranger.decided_by, stranger.decided_at = who.id, clock.now()
     if decision == "dismissed":
         destroy(session, stranger)
+    elif member_id is not None:
+        _announce(session, stranger)
     audit.record(
         session, who.id, "stranger.decide", stranger_id, {"decision": decision, "branch_id": stranger.branch_id}
     )
     return stranger
+
+
+def _refuse_erased(session: Session, member_id: str) -> None:
+    # Under the lock that erasure takes: it finds this link, or is found here.
+    member = session.get(Member, member_id, with_for_update=True)
+    if member is not None and member.erased_at is not None:
+        raise Problem(422, "member_erased", "탈퇴한 회원입니다.", "This member has left; nothing may be kept of them.")
+
+
+def _announce(session: Session, stranger: Stranger) -> None:
+    assert stranger.decided_at is not None
+    data = {
+        "stranger_id": stranger.stranger_id,
+        "member_id": stranger.member_id,
+        "branch_id": stranger.branch_id,
+        "at": stranger.at.isoformat(),
+        "decided_at": stranger.decided_at.isoformat(),
+    }
+    publish(session, "access.StrangerIdentified", subject=stranger.stranger_id, version=1, data=data)
 
 
 def destroy(session: Session, stranger: Stranger) -> None:

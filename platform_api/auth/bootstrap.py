@@ -12,10 +12,10 @@ import re
 import sys
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from platform_api.auth import events
+from platform_api.auth import announcing
 from platform_api.auth.members import email_key
 from platform_api.auth.models import Member, ServiceClient
 from platform_api.auth.passwords import check_password, hash_password, verify_password
@@ -29,6 +29,8 @@ from platform_api.core.telemetry import configure_logging
 
 log = structlog.get_logger(__name__)
 ACTOR = "bootstrap"
+# One at a time: two that start together would both find nobody there.
+_LOCK = 0x5F18
 MIN_SECRET = 32
 _CLIENT_ID = re.compile(r"[a-z][a-z0-9-]{0,63}")
 
@@ -46,7 +48,7 @@ def ensure_operator(session: Session, email: str, password: str) -> bool:
         if "operator" in member.roles:
             return False
         member.roles = sorted({*member.roles, "operator"})
-        events.member_changed(session, member)
+        announcing.member_changed(session, member)
         record(session, ACTOR, "roles.changed", member.id, {"after": member.roles})
         return True
     try:
@@ -65,7 +67,7 @@ def ensure_operator(session: Session, email: str, password: str) -> bool:
     )
     session.add(member)
     session.flush()
-    events.member_registered(session, member)
+    announcing.member_registered(session, member)
     record(session, ACTOR, "member.registered", member.id, {"roles": member.roles})
     return True
 
@@ -121,6 +123,7 @@ def main() -> None:
         email, password = required("SMARTFIT_OPERATOR_EMAIL"), required("SMARTFIT_OPERATOR_PASSWORD")
         clients = parse_clients(required("SMARTFIT_SERVICE_CLIENTS"))
         with unit_of_work("auth") as session:
+            session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             operator_changed = ensure_operator(session, email, password)
             changed = ensure_clients(session, clients)
     except SettingsError as error:

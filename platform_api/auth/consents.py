@@ -1,6 +1,7 @@
 """What a member agreed to: a history that only grows; the newest word on a kind counts.
 
-Taking the consent to faces back withdraws the face in the same transaction.
+Taking the consent to faces back withdraws the face in the same transaction; taking the one to training back, the frames
+that are kept for it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from platform_api.auth.members import lock
-from platform_api.auth.models import FACE_CONSENT, Consent
-from platform_api.auth.withdrawal import withdraw
+from platform_api.auth.models import FACE_CONSENT, TRAINING_CONSENT, Consent
+from platform_api.auth.withdrawal import withdraw, withdraw_frames
 from platform_api.core.errors import Problem
 from platform_api.core.models import new_id
 from platform_api.core.pagination import page
@@ -54,4 +55,6 @@ def record_consent(
     record(session, actor, "consent.given" if granted else "consent.withdrawn", member.id, {"kind": kind})
     if kind == FACE_CONSENT and not granted:
         withdraw(session, member, actor)
+    elif kind == TRAINING_CONSENT and not granted:
+        withdraw_frames(session, member, actor)
     return consent

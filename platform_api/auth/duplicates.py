@@ -9,50 +9,26 @@ from __future__ import annotations
 
 import base64
 from datetime import timedelta
-from functools import cache
 
 import numpy as np
-import requests
 import structlog
 from numpy.typing import NDArray
-from requests.auth import AuthBase
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from ml_bentos.face.gallery import Candidate, Gallery
+from platform_api.auth.access_client import access_service
 from platform_api.auth.models import FaceTemplate, Member, is_id
 from platform_api.auth.settings import settings
-from platform_api.auth.vault import envelope, template_context
+from platform_api.auth.templates import opened
 from platform_api.core.clock import now
 from platform_api.core.errors import Problem
-from platform_api.core.http import Client, ServiceUnavailable, client
-from platform_api.core.security.tokens import issue_access_token
+from platform_api.core.http import ServiceUnavailable
 
 log = structlog.get_logger(__name__)
 RETRY_AFTER_S = 15
 _ONE_AT_A_TIME = 0x5FACE
 MOST_SHOWN = 5
-
-
-class _OwnToken(AuthBase):
-    """Auth issues service tokens, so it need not fetch its own."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {issue_access_token(settings().auth_client_id, ['service'])}"
-        return request
-
-
-@cache
-def access_service() -> Client:
-    """The client of the access domain's internal routes."""
-    chosen = settings()
-    return client(
-        "access",
-        chosen.access_internal_url,
-        timeout=(min(2.0, chosen.access_timeout_s), chosen.access_timeout_s),
-        verify=str(chosen.access_ca_file) if chosen.access_ca_file else True,
-        auth=_OwnToken(),
-    )
 
 
 def find(
@@ -112,14 +88,8 @@ def _unheard(session: Session, member_id: str, vectors: NDArray[np.float32], mod
         FaceTemplate.model_version == model_version,
         FaceTemplate.member_id != member_id,
     )
-    young = {template.member_id: open_template(template) for template in session.scalars(query)}
+    young = {template.member_id: opened(template) for template in session.scalars(query)}
     return Gallery.build(list(young), list(young.values()), model_version).search(vectors) if young else []
-
-
-def open_template(template: FaceTemplate) -> NDArray[np.float32]:
-    """The template's vectors, float32 [rows, dim]."""
-    plain = envelope().open(template.vectors_sealed, template_context(template.id))
-    return np.frombuffer(plain, "<f4").astype(np.float32).reshape(template.rows, -1)
 
 
 def _unavailable(reason: str) -> Problem:

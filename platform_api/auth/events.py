@@ -1,56 +1,38 @@
-"""What the auth domain tells the others. It hears nothing.
-
-Every announcement counts `member.version` up, so that a subscriber can tell a late event from a new one. The caller
-holds the member's row (SELECT ... FOR UPDATE).
-"""
+"""What the auth domain hears: which face models are in use, and in which frames of the gates a member was known."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sqlalchemy.orm import Session
 
-from platform_api.auth.models import FaceTemplate, Member
-from platform_api.core.clock import now
-from platform_api.core.events import publish
+from platform_api.auth import face_models, frames
+from platform_api.core.events import Event, subscribe
+
+SUBSCRIBER = "auth"
+FACE = "face"
 
 
-def _next_version(member: Member) -> int:
-    member.version += 1
-    member.updated_at = now()
-    return member.version
+@subscribe(SUBSCRIBER, "mlops.ModelStaged")
+def on_staged(session: Session, event: Event) -> None:
+    """A face model comes to be tried, or is no longer: faces are enrolled under it as well."""
+    if event.data["model"] == FACE:
+        face_models.stage(session, event.data, event.version)
 
 
-def member_registered(session: Session, member: Member) -> None:
-    """The member is new; this is version 1."""
-    data = {"member_id": member.id, "roles": sorted(member.roles), "language": member.language}
-    publish(session, "auth.MemberRegistered", subject=member.id, version=member.version, data=data)
+@subscribe(SUBSCRIBER, "mlops.ModelDeployed")
+def on_deployed(session: Session, event: Event) -> None:
+    """Another face model is live."""
+    if event.data["model"] == FACE:
+        face_models.make_live(session, event.data["version"], event.version, rolled_back=False)
 
 
-def member_changed(session: Session, member: Member) -> None:
-    """Profile, roles, language or status changed."""
-    data = {
-        "member_id": member.id,
-        "roles": sorted(member.roles),
-        "language": member.language,
-        "status": member.status,
-    }
-    publish(session, "auth.MemberChanged", subject=member.id, version=_next_version(member), data=data)
+@subscribe(SUBSCRIBER, "mlops.ModelRolledBack")
+def on_rolled_back(session: Session, event: Event) -> None:
+    """An earlier face model is live again."""
+    if event.data["model"] == FACE:
+        face_models.make_live(session, event.data["version"], event.version, rolled_back=True)
 
 
-def member_erased(session: Session, member: Member) -> None:
-    """The member is gone."""
-    data = {"member_id": member.id}
-    publish(session, "auth.MemberErased", subject=member.id, version=_next_version(member), data=data)
-
-
-def face_enrolled(session: Session, member: Member, template: FaceTemplate) -> None:
-    """A template may be fetched."""
-    data = {"member_id": member.id, "template_id": template.id, "model_version": template.model_version}
-    publish(session, "auth.FaceEnrolled", subject=member.id, version=_next_version(member), data=data)
-
-
-def face_withdrawn(session: Session, member: Member, template_ids: Sequence[str]) -> None:
-    """Templates are gone."""
-    data = {"member_id": member.id, "template_ids": list(template_ids)}
-    publish(session, "auth.FaceWithdrawn", subject=member.id, version=_next_version(member), data=data)
+@subscribe(SUBSCRIBER, "access.StrangerIdentified")
+def on_identified(session: Session, event: Event) -> None:
+    """A member was known in a frame that a gate had refused: kept for teaching where the member agrees to that."""
+    frames.keep(session, event.data)

@@ -10,10 +10,9 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ml_bentos.face import load_model
 from ml_bentos.face.gallery import Candidate
 from ml_bentos.face.thresholds import Thresholds
-from platform_api.auth import consents, duplicates, events, objects, vault
+from platform_api.auth import announcing, consents, duplicates, face_models, objects, templates
 from platform_api.auth.members import lock
 from platform_api.auth.models import (
     FACE_CONSENT,
@@ -58,18 +57,18 @@ class FaceState:
 
 
 def enrol(session: Session, member_id: str, photos: Sequence[bytes], actor: str) -> Enrolment:
-    """Enrol a member's face; a newer enrolment takes the place of the older.
+    """Enrol a member's face, under each model in use; a newer enrolment takes the place of the older.
 
     A face that is enrolled under another member is held until an operator has looked at it; what was enrolled before
     goes on meanwhile.
 
     Raises:
         Problem: 422 `photos_count`, 413 `photo_too_large`, 403 `consent_needed`, 422 `photos_refused` (with the reasons
-            by photo), 503 `gallery_unavailable`, 404.
+            by photo), 503 `gallery_unavailable`, `model_unavailable`, 404.
     """
     _check_upload(photos)
     _check_consent(session, member_id)
-    model = load_model()
+    model = face_models.live(session)
     thresholds = Thresholds.for_model(model)
     examined = examine(photos, model, thresholds)
     if examined.template is None:
@@ -81,11 +80,16 @@ def enrol(session: Session, member_id: str, photos: Sequence[bytes], actor: str)
             photos=[verdict.to_dict() for verdict in examined.verdicts],
         )
     template, crops = _prepare(session, member_id, examined)
+    beside = [
+        templates.sealed(member_id, other.version, examined.under(other), "held", template.id)
+        for other in face_models.others(session)
+        if other.version != model.version
+    ]
     member = lock(session, member_id)
     # Asked again under the lock: consent may have been taken back meanwhile.
     _check_consent(session, member_id)
     same = duplicates.find(session, member_id, examined.template, model.version, thresholds.duplicate)
-    _keep(session, template, crops)
+    _keep(session, template, crops, beside)
     if same:
         _hold(session, member, template, same, actor)
     else:
@@ -99,18 +103,24 @@ def promote(session: Session, member: Member, template: FaceTemplate, actor: str
     """Make a held template the member's enrolled one, in place of the one before. The member's row is locked."""
     before = list(
         session.scalars(
-            select(FaceTemplate).where(FaceTemplate.member_id == member.id, FaceTemplate.status == "enrolled")
+            select(FaceTemplate).where(
+                FaceTemplate.member_id == member.id,
+                FaceTemplate.status == "enrolled",
+                FaceTemplate.id != template.id,
+            )
         )
     )
     if before:
         ids = [old.id for old in before]
         delete_templates(session, before)
-        events.face_withdrawn(session, member, ids)
+        announcing.face_withdrawn(session, member, ids)
         record(session, actor, "face.replaced", member.id, {"template_ids": ids})
-    template.status, template.enrolled_at = "enrolled", now()
-    events.face_enrolled(session, member, template)
-    details = {"template_id": template.id, "model_version": template.model_version}
-    record(session, actor, "face.enrolled", member.id, details)
+    for each in [template, *templates.beside(session, template.id)]:
+        each.status, each.enrolled_at = "enrolled", now()
+        session.flush()
+        announcing.face_enrolled(session, member, each)
+        details = {"template_id": each.id, "model_version": each.model_version}
+        record(session, actor, "face.enrolled", member.id, details)
 
 
 def state(session: Session, member_id: str) -> FaceState:
@@ -118,7 +128,9 @@ def state(session: Session, member_id: str) -> FaceState:
     consent = consents.state(session, member_id).get(FACE_CONSENT, False)
     templates = {
         template.status: template
-        for template in session.scalars(select(FaceTemplate).where(FaceTemplate.member_id == member_id))
+        for template in session.scalars(
+            select(FaceTemplate).where(FaceTemplate.member_id == member_id, FaceTemplate.source_id.is_(None))
+        )
     }
     held = "held" in templates
     enrolled = templates.get("enrolled")
@@ -173,22 +185,13 @@ def _check_consent(session: Session, member_id: str) -> None:
 def _prepare(session: Session, member_id: str, examined: Examined) -> tuple[FaceTemplate, list[FaceCrop]]:
     """Seal and store the crops, and seal the template; the rows are added later, under the member's lock."""
     assert examined.template is not None
-    template_id = new_id()
-    vectors = examined.template.astype("<f4")
-    template = FaceTemplate(
-        id=template_id,
-        member_id=member_id,
-        model_version=examined.model_version,
-        rows=len(vectors),
-        vectors_sealed=vault.envelope().seal(vectors.tobytes(), vault.template_context(template_id)),
-        status="held",
-    )
+    template = templates.sealed(member_id, examined.model_version, examined.template, "held")
     keys = {index: f"{objects.folder(member_id)}/{new_id()}" for index, _ in examined.crops}
     objects.crops.write(session, {keys[index]: jpeg for index, jpeg in examined.crops})
     crops = [
         FaceCrop(
             object_key=keys[index],
-            template_id=template_id,
+            template_id=template.id,
             position=position,
             quality=examined.verdicts[index].quality,
         )
@@ -197,8 +200,8 @@ def _prepare(session: Session, member_id: str, examined: Examined) -> tuple[Face
     return template, crops
 
 
-def _keep(session: Session, template: FaceTemplate, crops: list[FaceCrop]) -> None:
-    """Add the template, held for now; an enrolment still waiting for review is superseded by it."""
+def _keep(session: Session, template: FaceTemplate, crops: list[FaceCrop], beside: list[FaceTemplate]) -> None:
+    """Add the templates, held for now; an enrolment still waiting for review is superseded by it."""
     waiting = list(
         session.scalars(
             select(FaceTemplate).where(FaceTemplate.member_id == template.member_id, FaceTemplate.status == "held")
@@ -212,7 +215,7 @@ def _keep(session: Session, template: FaceTemplate, crops: list[FaceCrop]) -> No
         delete_templates(session, waiting)
     session.add(template)
     session.flush()
-    session.add_all(crops)
+    session.add_all([*crops, *beside])
     session.flush()
 
 

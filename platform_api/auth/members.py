@@ -7,19 +7,23 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from prometheus_client import Counter
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from uuid_utils import uuid4
 
-from platform_api.auth import events, sessions, vault
+from platform_api.auth import announcing, revocations, sessions, vault
 from platform_api.auth.card import Card, verify_card
 from platform_api.auth.models import CardIdentity, Member, is_id
 from platform_api.auth.passwords import check_password, hash_password, verify_password
+from platform_api.core.database import on_commit
 from platform_api.core.errors import Problem
 from platform_api.core.models import new_id
 from platform_api.core.pagination import page
 from platform_api.core.security.audit import record
+
+REGISTERED = Counter("smartfit_members_registered_total", "Members who signed up")
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,9 @@ def register(session: Session, wanted: Registration) -> Member:
     _flush_unique(session)
     sealed = vault.envelope().seal(token.encode(), vault.card_context(member.id))
     session.add(CardIdentity(member_id=member.id, token_sealed=sealed))
-    events.member_registered(session, member)
+    announcing.member_registered(session, member)
     record(session, member.id, "member.registered", member.id)
+    on_commit(session, REGISTERED.inc)
     return member
 
 
@@ -126,7 +131,7 @@ def change_profile(session: Session, member: Member, changes: dict[str, Any], ac
         setattr(member, name, value)
     _flush_unique(session)
     if changes:
-        events.member_changed(session, member)
+        announcing.member_changed(session, member)
         record(session, actor, "member.changed", member.id, {"fields": sorted(changes)})
     return member
 
@@ -162,7 +167,9 @@ def set_roles(session: Session, member: Member, roles: list[str], branch_ids: li
         keep_an_operator(session, member)
     before = sorted(member.roles)
     member.roles, member.branch_ids = sorted(set(roles)), sorted(set(branch_ids))
-    events.member_changed(session, member)
+    announcing.member_changed(session, member)
+    # Tokens name the roles; those of before are good for nothing now.
+    revocations.revoke_before(session, member.id, member.version)
     details = {"before": before, "after": member.roles, "branch_ids": member.branch_ids}
     record(session, actor, "roles.changed", member.id, details)
     return member
@@ -179,7 +186,8 @@ def set_status(session: Session, member: Member, status: str, reason: str, actor
         sessions.revoke_all(session, member.id, "suspended")
     if status != member.status:
         member.status = status
-        events.member_changed(session, member)
+        announcing.member_changed(session, member)
+        revocations.revoke_before(session, member.id, member.version)
         record(session, actor, "status.changed", member.id, {"status": status, "reason": reason})
     return member
 

@@ -10,7 +10,7 @@ import re
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, MetaData, String, Text, Uuid, text
+from sqlalchemy import BigInteger, ForeignKey, Index, MetaData, String, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -20,7 +20,7 @@ from platform_api.core.models import COLUMN_TYPES, NAMING, new_id
 ROLES = ("customer", "helper", "branch_manager", "operator")
 LANGUAGES = ("ko", "en")
 CONSENT_KINDS = ("terms", "privacy", "face", "face_training", "marketing", "location")
-FACE_CONSENT = "face"
+FACE_CONSENT, TRAINING_CONSENT = "face", "face_training"
 
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -125,6 +125,17 @@ class Throttle(Base):
     locked_until: Mapped[datetime | None]
 
 
+class Revocation(Base):
+    """Access tokens of `key` (a hash, of a session or a member) below version `least` are refused until `until`."""
+
+    __tablename__ = "revocation"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    least: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime] = mapped_column(index=True)
+    until: Mapped[datetime]
+
+
 class Consent(Base):
     """One statement of a member's will; a row is never changed (a trigger refuses it), the newest counts."""
 
@@ -140,18 +151,47 @@ class Consent(Base):
     at: Mapped[datetime] = mapped_column(default=now)
 
 
+class FaceModelVersion(Base):
+    """A face model in use, staged, kept for a way back (former) or retired, as heard of mlops (see `face_models`)."""
+
+    __tablename__ = "face_model"
+    __table_args__ = (Index("uq_face_model_live", "stage", unique=True, postgresql_where=text("stage = 'live'")),)
+
+    version: Mapped[str] = mapped_column(primary_key=True)
+    stage: Mapped[str]  # candidate | shadow | canary | live | former | retired
+    heard: Mapped[int]
+    live_heard: Mapped[int]
+    archive_key: Mapped[str | None]
+    archive_sha256: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
 class FaceTemplate(Base):
-    """A sealed template: float32 [rows, dim], row-major, little-endian, of one model version."""
+    """A sealed template: float32 [rows, dim], row-major, little-endian, of one model version.
+
+    The one without `source_id` is the enrolment: crops and reviews hang on it. Others are the same face under other
+    models in use; they go with it.
+    """
 
     __tablename__ = "face_template"
     __table_args__ = (
-        Index("uq_face_template_member_id_status", "member_id", "status", unique=True),
+        Index(
+            "uq_face_template_member_id_status",
+            "member_id",
+            "status",
+            unique=True,
+            postgresql_where=text("source_id IS NULL"),
+        ),
+        Index("uq_face_template_source_id_model_version", "source_id", "model_version", unique=True),
         Index("ix_face_template_enrolled_at", "enrolled_at", postgresql_where=text("status = 'enrolled'")),
     )
 
     id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True, default=new_id)
-    member_id: Mapped[str] = _member_key()
-    model_version: Mapped[str]
+    member_id: Mapped[str] = _member_key(index=True)
+    source_id: Mapped[str | None] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("face_template.id", ondelete="CASCADE")
+    )
+    model_version: Mapped[str] = mapped_column(index=True)
     rows: Mapped[int]
     vectors_sealed: Mapped[bytes]
     status: Mapped[str]  # enrolled | held
@@ -173,6 +213,19 @@ class FaceCrop(Base):
     position: Mapped[int]
     quality: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class FaceFrame(Base):
+    """The face out of a frame of a gate in which a person knew the member, sealed; for teaching alone (see `frames`)."""
+
+    __tablename__ = "face_frame"
+
+    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True, default=new_id)
+    member_id: Mapped[str] = _member_key(index=True)
+    stranger_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), unique=True)
+    object_key: Mapped[str] = mapped_column(unique=True)
+    at: Mapped[datetime]
+    created_at: Mapped[datetime] = mapped_column(default=now, index=True)
 
 
 class FaceReview(Base):
@@ -216,3 +269,44 @@ class ObjectDeletion(Base):
 
     object_key: Mapped[str] = mapped_column(primary_key=True)
     due_at: Mapped[datetime]
+
+
+class MemberExport(Base):
+    """A request for all that is held of a member: `pending`, then `ready` until `expires_at`, or `failed` (given up).
+
+    `object_key`: the ZIP, sealed, once it is ready. `waits_for`: domains that have not given their part yet.
+    """
+
+    __tablename__ = "member_export"
+    __table_args__ = (
+        Index("ix_member_export_next_at", "next_at", postgresql_where=text("state = 'pending'")),
+        Index("uq_member_export_pending", "member_id", unique=True, postgresql_where=text("state = 'pending'")),
+    )
+
+    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True, default=new_id)
+    member_id: Mapped[str] = _member_key(index=True)
+    requested_by: Mapped[str]
+    state: Mapped[str] = mapped_column(default="pending")
+    waits_for: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[datetime] = mapped_column(default=now)
+    object_key: Mapped[str | None]
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    sha256: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    ready_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None] = mapped_column(index=True)
+    downloads: Mapped[int] = mapped_column(default=0)
+
+
+class MemberExportPart(Base):
+    """What one domain gave for an export, sealed in the object store until the export is put together."""
+
+    __tablename__ = "member_export_part"
+
+    export_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("member_export.id", ondelete="CASCADE"), primary_key=True
+    )
+    domain: Mapped[str] = mapped_column(primary_key=True)
+    object_key: Mapped[str] = mapped_column(unique=True)
+    at: Mapped[datetime] = mapped_column(default=now)

@@ -14,8 +14,9 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 from uuid_utils import uuid4
 
-from platform_api.auth.settings import settings
+from platform_api.auth.settings import PasswordSettings
 from platform_api.core.errors import Problem
+from platform_api.core.settings import load
 
 MIN_LENGTH = 10
 MAX_LENGTH = 256
@@ -65,7 +66,7 @@ def check_password(password: str, email: str) -> None:
 
 @cache
 def _hasher() -> PasswordHasher:
-    chosen = settings()
+    chosen = load(PasswordSettings)
     return PasswordHasher(
         time_cost=chosen.argon2_time_cost,
         memory_cost=chosen.argon2_memory_kib,

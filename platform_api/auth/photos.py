@@ -75,30 +75,36 @@ class Verdict:
 class Examined:
     """All photos of one enrolment.
 
-    template: float32 [k, dim], None where no photo serves; crops: (index, JPEG) of those that do.
+    template: float32 [k, dim], None where no photo serves; crops: (index, JPEG) of those that do; seen: the pictures
+    themselves and the face in each.
     """
 
     verdicts: list[Verdict]
     template: NDArray[np.float32] | None
     crops: list[tuple[int, bytes]] = field(repr=False)
     model_version: str
+    seen: list[tuple[NDArray[np.uint8], Face]] = field(repr=False)
+
+    def under(self, model: FaceModel) -> NDArray[np.float32]:
+        """The template of the same photos under another model, float32 [k, dim of that model]."""
+        return make_template([model.embed(picture, face) for picture, face in self.seen])
 
 
 def examine(photos: Sequence[bytes], model: FaceModel, thresholds: Thresholds) -> Examined:
     """Judge photos, each by itself and then against the others; the good ones make the template."""
     verdicts = [Verdict(index) for index in range(len(photos))]
-    found: list[tuple[Verdict, NDArray[np.float32], bytes]] = []
+    found: list[tuple[Verdict, NDArray[np.float32], tuple[NDArray[np.uint8], Face]]] = []
     for verdict, data in zip(verdicts, photos, strict=True):
         seen = _look(data, verdict, model)
         if seen is not None:
-            picture, face = seen
-            found.append((verdict, model.embed(picture, face), crop(picture, face)))
+            found.append((verdict, model.embed(*seen), seen))
     for (verdict, _, _), same in zip(found, alike([vector for _, vector, _ in found], thresholds), strict=True):
         if not same:
             verdict.reasons.append("different_person")
     kept = [item for item in found if item[0].accepted]
     template = make_template([vector for _, vector, _ in kept]) if kept else None
-    return Examined(verdicts, template, [(verdict.index, jpeg) for verdict, _, jpeg in kept], model.version)
+    crops = [(verdict.index, crop(*seen)) for verdict, _, seen in kept]
+    return Examined(verdicts, template, crops, model.version, [seen for _, _, seen in kept])
 
 
 def _look(data: bytes, verdict: Verdict, model: FaceModel) -> tuple[NDArray[np.uint8], Face] | None:

@@ -6,29 +6,31 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from flask import Flask, Response, jsonify
+from flask import Flask
 
-from platform_api.auth import card as card_module
 from platform_api.auth import (
+    access_client,
     consents,
-    duplicates,
     erasure,
     members,
+    networks,
     passwords,
+    revocations,
+    routes_exports,
     routes_faces,
     routes_sessions,
     schemas,
     vault,
 )
-from platform_api.auth import export as export_module
+from platform_api.auth import card as card_module
 from platform_api.auth.access_rules import member_or_me, tagged
-from platform_api.auth.addresses import caller_address
 from platform_api.auth.models import Member
 from platform_api.auth.settings import settings
 from platform_api.auth.throttle import count_registration
 from platform_api.auth.turnstile import enrolments
+from platform_api.core.addresses import caller_address
 from platform_api.core.schemas import PEOPLE, IfMatch, PageQuery, check_match
-from platform_api.core.security import principal, require
+from platform_api.core.security import principal, require, revocation
 from platform_api.core.uploads import small_body
 from platform_api.core.web import blueprint, current_session, transaction
 
@@ -36,7 +38,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 blp = blueprint("auth", "/auth/v1", "Members: registration, profile, roles, consents")
-blueprints = [blp, *routes_sessions.blueprints, *routes_faces.blueprints]
+blueprints = [blp, *routes_sessions.blueprints, *routes_faces.blueprints, *routes_exports.blueprints]
 for each in blueprints:
     each.before_request(small_body)
 
@@ -47,10 +49,20 @@ def init_app(app: Flask) -> None:
     Raises:
         SettingsError: names each wrong setting.
     """
-    for cached in (settings, vault.envelope, vault.store, card_module.card_service, duplicates.access_service):
+    for cached in (
+        settings,
+        networks.pseudonyms,
+        vault.envelope,
+        vault.store,
+        card_module.card_service,
+        access_client.access_service,
+        access_client.issuer,
+        access_client.domain_service,
+    ):
         cached.cache_clear()
     passwords.forget_parameters()
     enrolments.reset()
+    app.extensions[revocation.EXTENSION] = revocation.Revocations(revocations.since)
     settings()
     vault.envelope()
     vault.store()
@@ -117,19 +129,6 @@ def change(changes: dict[str, Any], headers: dict[str, Any], member_id: str) -> 
 def erase(member_id: str) -> None:
     """Erase a member and all that is held of them, everywhere. It cannot be undone."""
     erasure.erase(current_session(), member_or_me(member_id), principal().id)
-
-
-@blp.get("/members/<member_id>/export")
-@require(*PEOPLE)
-@transaction("auth")
-@blp.response(200, schemas.ExportSchema)
-def export(member_id: str) -> Response:
-    """Everything that is held of the member, as one JSON document."""
-    member = members.get(current_session(), member_or_me(member_id))
-    answer = jsonify(export_module.export(current_session(), member, principal().id))
-    answer.headers["Cache-Control"] = "no-store"
-    answer.headers["Content-Disposition"] = f'attachment; filename="member-{member.id}.json"'
-    return answer
 
 
 @blp.put("/members/<member_id>/password")

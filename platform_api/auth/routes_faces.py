@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from platform_api.auth import duplicates, face_reviews, faces, members
+from platform_api.auth import face_reviews, faces, galleries, members, templates
 from platform_api.auth import schemas_faces as schemas
 from platform_api.auth.access_rules import member_or_me
 from platform_api.auth.models import FaceReview, FaceTemplate, is_id
@@ -14,12 +14,14 @@ from platform_api.auth.turnstile import enrolments
 from platform_api.core.errors import Problem
 from platform_api.core.schemas import PEOPLE
 from platform_api.core.security import principal, require
-from platform_api.core.uploads import in_memory_upload, uploaded
+from platform_api.core.uploads import body_up_to, in_memory_upload, uploaded
 from platform_api.core.web import blueprint, current_session, transaction
 
 blp = blueprint("auth-faces", "/auth/v1", "Faces: enrolment, withdrawal, review")
 internal = blueprint("auth-internal", "/auth/internal/v1", "For services only; the gateway does not route it")
 blueprints = [blp, internal]
+
+MAX_TEMPLATES_BYTES = 2 * 2**20
 PHOTOS = {
     "type": "object",
     "required": ["photos"],
@@ -101,7 +103,7 @@ def template(template_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
     found = current_session().get(FaceTemplate, template_id) if is_id(template_id) else None
     if found is None or found.status != "enrolled":
         raise Problem(404)
-    vectors = duplicates.open_template(found).astype("<f4").tobytes()
+    vectors = templates.opened(found).astype("<f4").tobytes()
     answer = {
         "template_id": found.id,
         "member_id": found.member_id,
@@ -110,3 +112,26 @@ def template(template_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
         "vectors": base64.b64encode(vectors).decode(),
     }
     return answer, 200, {"Cache-Control": "no-store"}
+
+
+@internal.post("/galleries/<version>/templates")
+@require("service")
+@body_up_to(MAX_TEMPLATES_BYTES)
+@transaction("auth", idempotent=True)
+@internal.arguments(schemas.GalleryTemplates)
+@internal.response(200, schemas.GalleryReceipt)
+def keep_templates(said: dict[str, Any], version: str) -> dict[str, int]:
+    """Keep enrolled faces under another model, as far as the enrolments they were made from still stand."""
+    kept, gone = galleries.keep(current_session(), version, said["templates"], principal().id)
+    return {"kept": kept, "gone": gone}
+
+
+@internal.get("/galleries/<version>")
+@require("service")
+@transaction("auth")
+@internal.arguments(schemas.GalleryQuery, location="query")
+@internal.response(200, schemas.GalleryPage)
+def gallery(query: dict[str, Any], version: str) -> dict[str, Any]:
+    """The enrolments whose face the gallery of a model has."""
+    items, after = galleries.listed(current_session(), version, query["after"], query["limit"])
+    return {"items": items, "next": after}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from flask import Response, jsonify, request
 
-from platform_api.auth import members, schemas, sessions
+from platform_api.auth import members, revocations, schemas, sessions
 from platform_api.auth.access_rules import member_or_me
-from platform_api.auth.addresses import caller_address
+from platform_api.core.addresses import caller_address
 from platform_api.core.schemas import PEOPLE, PageQuery
 from platform_api.core.security import principal, require
 from platform_api.core.security.tokens import key_set
@@ -19,7 +20,8 @@ JWKS_AGE_S = 300
 
 blp = blueprint("auth-sessions", "/auth/v1", "Signing in and out")
 well_known = blueprint("auth-keys", "/.well-known", "Public keys of access tokens")
-blueprints = [blp, well_known]
+internal = blueprint("auth-revocations", "/auth/internal/v1", "For services only; the gateway does not route it")
+blueprints = [blp, well_known, internal]
 
 
 @blp.post("/tokens")
@@ -85,6 +87,15 @@ def end_session(member_id: str, session_id: str) -> None:
     """Sign out somewhere else."""
     member = members.get(current_session(), member_or_me(member_id))
     sessions.revoke_session(current_session(), member.id, session_id, principal().id)
+
+
+@internal.get("/revocations")
+@internal.arguments(schemas.RevocationQuery, location="query")
+@internal.response(200, schemas.RevocationsSchema)
+def list_revocations(query: dict[str, float]) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Access tokens that end before their time, by hashes; read by every process, as the public keys are."""
+    reading = revocations.since(query["since"])
+    return {"at": reading.at, "revoked": [asdict(each) for each in reading.revoked]}, 200, NO_STORE
 
 
 def _jwks() -> Response:

@@ -210,24 +210,31 @@ class ConsentSchema(Schema):
     at = fields.AwareDateTime()
 
 
-class ExportSchema(Schema):
-    """Everything that is held of a member: their rows as they stand, and more where members ask for themselves."""
-
-    format = fields.Integer()
-    exported_at = fields.AwareDateTime()
-    member = fields.Dict()
-    card_identity = fields.Dict(allow_none=True)
-    consents = fields.List(fields.Dict())
-    sessions = fields.List(fields.Dict())
-    faces = fields.List(fields.Dict())
-    face_reviews = fields.List(fields.Dict())
-    audit = fields.List(fields.Dict())
-
-
 class JwksSchema(Schema):
     """Public keys (RFC 7517)."""
 
     keys = fields.List(fields.Dict(keys=fields.String(), values=fields.String()))
+
+
+class RevocationQuery(Schema):
+    """From when on."""
+
+    since = fields.Float(load_default=0.0, validate=validate.Range(min=-1e9, max=1e12))
+
+
+class RevokedSchema(Schema):
+    """Tokens of `key` below version `least` are refused until Unix time `until`."""
+
+    key = fields.String()
+    least = fields.Integer()
+    until = fields.Float()
+
+
+class RevocationsSchema(Schema):
+    """What was revoked, and the Unix time of the answer."""
+
+    at = fields.Float()
+    revoked = fields.List(fields.Nested(RevokedSchema))
 
 
 MemberPage = page_of(MemberSchema, "MemberPage")

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields, validate
+import base64
+import binascii
+from typing import Any
+
+import numpy as np
+from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from platform_api.core.schemas import PageQuery, Strict, page_of
+
+MOST_TEMPLATES = 200
+_UUID = validate.Regexp(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
 class ReviewQuery(PageQuery):
@@ -95,6 +103,56 @@ class TemplateSchema(Schema):
     model_version = fields.String()
     rows = fields.Integer()
     vectors = fields.String()
+
+
+class GalleryTemplate(Strict):
+    """A face under another model. vectors: base64 of little-endian float32 [rows * dim]."""
+
+    source_template_id = fields.String(required=True, validate=_UUID)
+    member_id = fields.String(required=True, validate=_UUID)
+    rows = fields.Integer(required=True, strict=True, validate=validate.Range(1, 64))
+    vectors = fields.String(required=True, validate=validate.Length(min=8, max=2**17))
+
+    @post_load
+    def unpack(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """vectors become float32 [rows, dim]."""
+        rows = data.pop("rows")
+        try:
+            flat = np.frombuffer(base64.b64decode(data["vectors"], validate=True), "<f4")
+            if flat.size == 0 or flat.size % rows or not np.isfinite(flat).all():
+                raise ValueError("not so many finite numbers")
+        except (ValueError, binascii.Error) as error:
+            raise ValidationError(f"Not base64 of little-endian float32 in {rows} rows.", "vectors") from error
+        return {**data, "vectors": flat.reshape(rows, -1).astype(np.float32)}
+
+
+class GalleryTemplates(Strict):
+    """POST /auth/internal/v1/galleries/{version}/templates."""
+
+    templates = fields.List(
+        fields.Nested(GalleryTemplate), required=True, validate=validate.Length(min=1, max=MOST_TEMPLATES)
+    )
+
+
+class GalleryReceipt(Schema):
+    """gone: enrolments that no longer stand; their templates were not kept."""
+
+    kept = fields.Integer()
+    gone = fields.Integer()
+
+
+class GalleryQuery(Strict):
+    """GET /auth/internal/v1/galleries/{version}."""
+
+    after = fields.String(load_default=None, validate=_UUID)
+    limit = fields.Integer(load_default=1000, validate=validate.Range(1, 5000))
+
+
+class GalleryPage(Schema):
+    """Ids of enrolments; `next` goes into `after`."""
+
+    items = fields.List(fields.String())
+    next = fields.String(allow_none=True)
 
 
 ReviewPage = page_of(FaceReviewSchema, "ReviewPage")

@@ -1,8 +1,8 @@
 """Signing in and staying so: short access tokens, refresh tokens that are good once, service tokens.
 
 A refresh token is opaque and random, and stored as its SHA-256. Each use gives a new one; a second use of an old one
-means that two parties hold it, so the whole family is revoked (RFC 9700 section 4.14.2). Access tokens are not looked
-up anywhere: they end by themselves after a quarter of an hour.
+means that two parties hold it, so the whole family is revoked (RFC 9700 section 4.14.2). Access tokens end by themselves
+after a quarter of an hour, and with their family (see revocations).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from platform_api.auth import networks, revocations
 from platform_api.auth.models import LoginSession, Member, RefreshToken, ServiceClient, is_id
 from platform_api.auth.passwords import hash_password, needs_rehash, verify_password
 from platform_api.auth.settings import settings
@@ -54,7 +55,8 @@ def login(session: Session, email: str, password: str, *, address: str | None, u
     # Hashing is slow on purpose; no connection is held meanwhile.
     session.commit()
     if not verify_password(password, known) or member is None:
-        record(session, member.id if member else "unknown", "login.failed", member.id if member else "unknown")
+        who = member.id if member else "unknown"
+        record(session, who, "login.failed", who, {"network": networks.pseudonym(address)})
         raise Problem(
             401, "login_failed", "이메일이나 비밀번호가 맞지 않습니다.", "E-mail or password is wrong.", commit=True
         )
@@ -88,7 +90,7 @@ def _issue(session: Session, member: Member, family: LoginSession) -> Tokens:
     family.expires_at = _ends_at()
     family.last_used_at = now()
     session.add(RefreshToken(token_hash=_digest(token), session_id=family.id, expires_at=family.expires_at))
-    access = issue_access_token(member.id, member.roles, member.branch_ids)
+    access = issue_access_token(member.id, member.roles, member.branch_ids, {"sid": family.id, "ver": member.version})
     return Tokens(access, ACCESS_LIFE_S, token, member.id)
 
 
@@ -108,7 +110,7 @@ def refresh(session: Session, token: str) -> Tokens:
         raise _refresh_invalid()
     kept, family = found
     if kept.used_at is not None:
-        _revoke(family, "reuse")
+        _revoke(session, family, "reuse")
         record(session, family.member_id, "refresh.reused", family.member_id, {"session_id": family.id})
         raise Problem(
             401,
@@ -135,7 +137,7 @@ def logout(session: Session, token: str) -> None:
         .with_for_update()
     )
     if family is not None and family.revoked_at is None:
-        _revoke(family, "logout")
+        _revoke(session, family, "logout")
         record(session, family.member_id, "session.ended", family.member_id, {"session_id": family.id})
 
 
@@ -150,17 +152,22 @@ def revoke_session(session: Session, member_id: str, session_id: str, actor: str
     if family is None:
         raise Problem(404)
     if family.revoked_at is None:
-        _revoke(family, "revoked")
+        _revoke(session, family, "revoked")
         record(session, actor, "session.revoked", member_id, {"session_id": session_id})
 
 
 def revoke_all(session: Session, member_id: str, reason: str) -> None:
     """End every session of a member."""
-    session.execute(
+    ended = session.execute(
         update(LoginSession)
         .where(LoginSession.member_id == member_id, LoginSession.revoked_at.is_(None))
         .values(revoked_at=now(), revoked_reason=reason)
+        .returning(LoginSession.id, LoginSession.last_used_at)
     )
+    # In a fixed order, lest two that end the same sessions wait for each other.
+    for session_id, last_used_at in sorted(ended.all()):
+        if last_used_at > now() - revocations.KEPT:
+            revocations.revoke_session(session, session_id)
 
 
 def of_member(
@@ -184,12 +191,25 @@ def service_token(session: Session, client_id: str, client_secret: str, *, addre
     enabled = known is not None and known.disabled_at is None
     session.commit()
     if not verify_password(client_secret, known.secret_hash if known and enabled else None):
-        record(session, "unknown", "service_login.failed", "service_client")
+        told = {"network": networks.pseudonym(address)}
+        record(session, "unknown", "service_login.failed", "service_client", told)
         raise Problem(
             401, "client_invalid", "서비스 인증 정보가 맞지 않습니다.", "Unknown client or secret.", commit=True
         )
     attempt.succeeded(session)
     return Tokens(issue_access_token(client_id, ["service"]), ACCESS_LIFE_S)
+
+
+def forget(session: Session, limit: int = 1000) -> int:
+    """Delete sessions that ended a while ago, with their refresh tokens, and tokens that were used so long ago that a second
+    use tells of no theft any more. Returns how many of both."""
+    before = now() - ENDED_KEPT
+    over = (LoginSession.expires_at < before) | (LoginSession.revoked_at < before)
+    ended = select(LoginSession.id).where(over).limit(limit)
+    used = select(RefreshToken.token_hash).where(RefreshToken.expires_at < before).limit(limit)
+    gone = session.scalars(delete(LoginSession).where(LoginSession.id.in_(ended)).returning(LoginSession.id)).all()
+    spent = delete(RefreshToken).where(RefreshToken.token_hash.in_(used)).returning(RefreshToken.session_id)
+    return len(gone) + len(session.scalars(spent).all())
 
 
 def _ends_at() -> datetime:
@@ -200,9 +220,10 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _revoke(family: LoginSession, reason: str) -> None:
+def _revoke(session: Session, family: LoginSession, reason: str) -> None:
     if family.revoked_at is None:
         family.revoked_at, family.revoked_reason = now(), reason
+        revocations.revoke_session(session, family.id)
 
 
 def _refresh_invalid() -> Problem:

@@ -16,9 +16,9 @@ from sqlalchemy import case, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from platform_api.auth.addresses import network_of
 from platform_api.auth.models import Throttle
 from platform_api.auth.settings import AuthSettings, settings
+from platform_api.core.addresses import network_of
 from platform_api.core.clock import now
 from platform_api.core.database import unit_of_work
 from platform_api.core.errors import Problem

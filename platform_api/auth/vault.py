@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from platform_api.auth.settings import settings
-from platform_api.core.encryption import Envelope, KeyRing
+from platform_api.core.encryption import Envelope, RingFile
 from platform_api.core.settings import SettingsError
 from platform_api.core.storage import ObjectStore
 
@@ -20,7 +20,7 @@ def envelope() -> Envelope:
     path = settings().keyring_file
     if path is None:
         raise SettingsError("SMARTFIT_KEYRING_FILE: 설정이 없습니다 (not set; faces are sealed with it)")
-    return Envelope(KeyRing.from_file(path))
+    return Envelope(RingFile(path))
 
 
 @cache

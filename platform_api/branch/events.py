@@ -4,6 +4,7 @@ from sqlalchemy.orm import Session
 
 from platform_api.branch import faults, members, preferences, queue, reviews
 from platform_api.core.events import Event, subscribe
+from platform_api.core.events.forgetting import forget_messages
 
 SUBSCRIBER = "branch"
 
@@ -35,4 +36,5 @@ def on_fault(session: Session, event: Event) -> None:
 @subscribe(SUBSCRIBER, "auth.MemberErased")
 def on_member_erased(session: Session, event: Event) -> None:
     """Remove all that tells of the member."""
+    forget_messages(session, event.data["member_id"])
     members.erase(session, event.data["member_id"])

@@ -3,7 +3,7 @@
 Computed when an operator asks, or when the data side asks over the internal route, as it does on its schedule.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -64,7 +64,21 @@ def compute_all(session: Session, actor: str) -> list[Preference]:
     return [preference for preference in made if preference is not None]
 
 
-def _compute(session: Session, actor: str, branch: Branch) -> Preference | None:
+def measured(session: Session, cursor: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+    """What kind of place open branches are now, in the order of their ids; those of which too little is known are left out."""
+    query = select(Branch).where(Branch.status == "open")
+    rows, following = page(session, query, (Branch.branch_id,), cursor, limit, descending=False)
+    found = []
+    for branch in rows:
+        came, said = _heard(session, branch)
+        if _enough(came, said):
+            kind = traits.compute(came, said, settings().branch_regular_visits)
+            found.append({"branch_id": branch.branch_id, "traits": kind, "visits": len(came), "reviews": len(said)})
+    return found, following
+
+
+def _heard(session: Session, branch: Branch) -> tuple[list[traits.Came], list[traits.Said]]:
+    """Visits and reviews that count."""
     since = clock.now() - timedelta(days=settings().branch_preference_days)
     zone = ZoneInfo(branch.timezone)
     came = [
@@ -81,7 +95,16 @@ def _compute(session: Session, actor: str, branch: Branch) -> Preference | None:
             )
         )
     ]
-    if len(came) + len(said) < settings().branch_preference_min:
+    return came, said
+
+
+def _enough(came: Sequence[traits.Came], said: Sequence[traits.Said]) -> bool:
+    return len(came) + len(said) >= settings().branch_preference_min
+
+
+def _compute(session: Session, actor: str, branch: Branch) -> Preference | None:
+    came, said = _heard(session, branch)
+    if not _enough(came, said):
         return None
     often = traits.regulars(came, settings().branch_regular_visits)
     branch.preference_version += 1

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
+from prometheus_client import Counter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -22,12 +23,15 @@ from platform_api.branch.authority import must_manage, not_found
 from platform_api.branch.models import Branch, ErasedMember, Task
 from platform_api.branch.settings import settings
 from platform_api.core import clock
+from platform_api.core.database import on_commit
 from platform_api.core.errors import Problem
 from platform_api.core.events import publish
 from platform_api.core.pagination import page
 from platform_api.core.schemas import check_match
 from platform_api.core.security import Principal, audit
 from platform_api.core.storage import ObjectStore
+
+DECIDED = Counter("smartfit_tasks_decided_total", "Tasks of helpers that a person decided about", ["kind", "outcome"])
 
 
 class NotKnownYet(Exception):
@@ -173,6 +177,7 @@ def decide(session: Session, who: Principal, task_id: str, said: dict[str, Any],
     audit.record(session, who.id, "task.decide", task_id, details)
     session.flush()
     _announce(session, task, labels)
+    on_commit(session, DECIDED.labels(task.kind, outcome).inc)
     return task
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Flask, Response, request
 from marshmallow import ValidationError
 
-from platform_api.branch import branches, photos, queue, routes_work, schemas
+from platform_api.branch import branches, histories, personal, photos, queue, routes_internal, routes_work, schemas
 from platform_api.branch.authority import must_manage
 from platform_api.branch.models import Branch
 from platform_api.branch.settings import settings
@@ -17,7 +17,7 @@ from platform_api.core.uploads import in_memory_upload, small_body, uploaded
 from platform_api.core.web import blueprint, current_session, transaction
 
 blp = blueprint("branches", "/branch/v1/branches", "Branches: profile, managers, photos")
-blueprints = [blp, *routes_work.blueprints]
+blueprints = [blp, personal.blp, *routes_work.blueprints, routes_internal.internal]
 for each in blueprints:
     each.before_request(small_body)
 
@@ -31,7 +31,7 @@ def init_app(app: Flask) -> None:
     Raises:
         SettingsError: names each wrong setting.
     """
-    for cached in (settings, photos.store, queue.store):
+    for cached in (settings, photos.store, queue.store, histories.pseudonyms):
         cached.cache_clear()
     settings()
     photos.store()

@@ -13,8 +13,7 @@ from platform_api.core.security import principal, require
 from platform_api.core.web import blueprint, current_session, transaction
 
 blp = blueprint("branch-work", "/branch/v1", "For managers: judged tasks, reviews, faults, preference data")
-internal = blueprint("branch-internal", "/branch/internal/v1", "For services only; the gateway does not route it")
-blueprints = [blp, internal]
+blueprints = [blp]
 
 STAFF = ("branch_manager", "operator")
 
@@ -124,12 +123,3 @@ def list_preferences(query: dict[str, Any], branch_id: str) -> dict[str, Any]:
 def compute_preference(branch_id: str) -> Preference:
     """Compute it now, from the visits and reviews of the last 90 days."""
     return preferences.compute(current_session(), principal().id, branch_id)
-
-
-@internal.post("/preferences")
-@require("service")
-@transaction("branch", idempotent=True)
-@internal.response(200, schemas.PreferenceList)
-def compute_preferences() -> dict[str, Any]:
-    """Compute it for every open branch of which enough is known."""
-    return {"items": preferences.compute_all(current_session(), principal().id)}

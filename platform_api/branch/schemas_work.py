@@ -145,9 +145,3 @@ class PreferenceSchema(Schema):
 
 
 PreferencePage = page_of(PreferenceSchema, "BranchPreferencePage")
-
-
-class PreferenceList(Schema):
-    """Of every branch of which enough is known."""
-
-    items = fields.List(fields.Nested(PreferenceSchema))

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 import structlog
-from sqlalchemy import Engine, create_engine, text
+from prometheus_client import Gauge
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
@@ -20,6 +21,14 @@ from platform_api.core.telemetry.tracing import configure_tracing
 log = structlog.get_logger(__name__)
 
 DOMAINS = ("auth", "access", "helper", "search", "branch", "monitoring", "notification", "mlops")
+
+IN_USE = Gauge(
+    "smartfit_database_connections_in_use", "Connections taken from the pool", ["domain"], multiprocess_mode="livesum"
+)
+LIMIT = Gauge(
+    "smartfit_database_connections_limit", "Connections that the pool may give", ["domain"], multiprocess_mode="livesum"
+)
+POOL_SIZE = 5
 
 _engines: dict[str, Engine] = {}
 _lock = threading.Lock()
@@ -44,10 +53,11 @@ def configure(domain: str, url: str) -> Engine:
         raise SettingsError(
             f"{variable(domain)}: postgresql+psycopg2:// 로 시작해야 합니다 (must start with postgresql+psycopg2://)"
         )
+    overflow = int(os.environ.get("SMARTFIT_DATABASE_POOL_OVERFLOW", "15"))
     engine = create_engine(
         parsed,
-        pool_size=5,
-        max_overflow=int(os.environ.get("SMARTFIT_DATABASE_POOL_OVERFLOW", "15")),
+        pool_size=POOL_SIZE,
+        max_overflow=overflow,
         pool_timeout=5,
         pool_recycle=1800,
         # A pooled connection may have died with its server (kill -9, failover): ask before use.
@@ -62,12 +72,21 @@ def configure(domain: str, url: str) -> Engine:
         },
     )
     configure_tracing(f"smartfit-{domain}", engine=engine)
+    _measure(engine, domain, POOL_SIZE + overflow)
     with _lock:
         before = _engines.pop(domain, None)
         _engines[domain] = engine
     if before is not None:
         before.dispose()
     return engine
+
+
+def _measure(engine: Engine, domain: str, limit: int) -> None:
+    in_use = IN_USE.labels(domain)
+    LIMIT.labels(domain).set(limit)
+    event.listen(engine, "checkout", lambda *_: in_use.inc())
+    for back in ("checkin", "detach"):
+        event.listen(engine, back, lambda *_: in_use.dec())
 
 
 def database(domain: str) -> Engine:
@@ -110,6 +129,17 @@ def unit_of_work(domain: str) -> Iterator[Session]:
             _run(session, "on_rollback")
             raise
         _run(session, "on_commit")
+
+
+def in_batches(domain: str, step: Callable[[Session], int]) -> int:
+    """Do `step` in one transaction after another until it says that nothing was left to do. Returns the sum of what it said."""
+    done = 0
+    while True:
+        with unit_of_work(domain) as session:
+            count = step(session)
+        if count <= 0:
+            return done
+        done += count
 
 
 def on_commit(session: Session, action: Callable[[], object]) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 import structlog
 from flask import Blueprint, Response, jsonify
 
+from platform_api.core import draining
+
 log = structlog.get_logger(__name__)
 
 
@@ -23,6 +25,8 @@ def health_blueprint(service: str, checks: Mapping[str, Callable[[], None]]) -> 
 
     @blueprint.get("/readyz")
     def readyz() -> tuple[Response, int]:
+        if draining.under_way():
+            return jsonify(service=service, status="stopping", failed={}), 503
         failed = {}
         for name, check in checks.items():
             try:

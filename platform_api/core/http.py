@@ -11,12 +11,20 @@ from typing import Any
 
 import pybreaker
 import requests
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.util.retry import Retry
 
+from platform_api.core.telemetry.tracing import add_context
+
 CALLS = Counter("smartfit_outgoing_requests_total", "Calls to other services", ["service", "outcome"])
+CIRCUITS_OPEN = Gauge(
+    "smartfit_outgoing_circuits_open",
+    "Circuits to another service that let no call through, or one to try; closed again by a call that succeeds",
+    ["service"],
+    multiprocess_mode="livesum",
+)
 
 
 class ServiceUnavailable(Exception):
@@ -26,6 +34,19 @@ class ServiceUnavailable(Exception):
         self.service = service
         self.reason = reason
         super().__init__(f"{service}: {reason}")
+
+
+class _Counted(pybreaker.CircuitBreakerListener):
+    """Counts the circuits that are not closed; half-open, the service has not answered yet."""
+
+    def state_change(
+        self,
+        cb: pybreaker.CircuitBreaker,
+        old_state: pybreaker.CircuitBreakerState | None,
+        new_state: pybreaker.CircuitBreakerState,
+    ) -> None:
+        was_open = old_state is not None and old_state.name != pybreaker.STATE_CLOSED
+        CIRCUITS_OPEN.labels(cb.name).inc((new_state.name != pybreaker.STATE_CLOSED) - was_open)
 
 
 class Client:
@@ -39,6 +60,7 @@ class Client:
         timeout: tuple[float, float],
         retries: int,
         verify: str | bool,
+        certificate: tuple[str, str] | None,
         breaker: pybreaker.CircuitBreaker | None,
         auth: AuthBase | None,
         headers: Mapping[str, str] | None,
@@ -49,6 +71,7 @@ class Client:
         self.breaker = breaker
         self.session = requests.Session()
         self.session.verify = verify
+        self.session.cert = certificate
         # requests prefers REQUESTS_CA_BUNDLE over session.verify while it trusts the environment.
         self.session.trust_env = False
         self.session.auth = auth
@@ -76,7 +99,9 @@ class Client:
             if self.breaker is None:
                 answer = self._send(method, path, options)
             else:
-                answer = self.breaker.call(self._send, method, path, options)
+                # Not `call`: that holds the breaker's lock meanwhile, and calls would go one by one.
+                with self.breaker.calling():
+                    answer = self._send(method, path, options)
         except pybreaker.CircuitBreakerError as error:
             CALLS.labels(self.name, "open").inc()
             raise ServiceUnavailable(self.name, "circuit open") from error
@@ -95,7 +120,9 @@ class Client:
         return self.request("POST", path, **options)
 
     def _send(self, method: str, path: str, options: dict[str, Any]) -> requests.Response:
-        answer = self.session.request(method, self.base_url + path, **options)
+        headers = dict(options.pop("headers", None) or {})
+        add_context(headers)
+        answer = self.session.request(method, self.base_url + path, headers=headers, **options)
         if answer.status_code >= 500 or answer.status_code == 429:
             answer.close()
             raise requests.HTTPError(f"status {answer.status_code}", response=answer)
@@ -109,6 +136,7 @@ def client(
     timeout: tuple[float, float] = (2.0, 5.0),
     retries: int = 0,
     verify: str | bool = True,
+    certificate: tuple[str, str] | None = None,
     breaker: bool = True,
     auth: AuthBase | None = None,
     headers: Mapping[str, str] | None = None,
@@ -119,24 +147,44 @@ def client(
         timeout: seconds to connect, seconds between bytes.
         retries: for safe and idempotent methods only.
         verify: path of a CA file, or True for the system's.
+        certificate: files of the chain and the key that are shown to the service, where it asks (see `internal_tls`).
         breaker: open the circuit for 15 s after 5 failures in a row.
         auth: e.g. `ServiceAuth`.
         headers: sent with each request.
     """
-    circuit = pybreaker.CircuitBreaker(fail_max=5, reset_timeout=15, name=name) if breaker else None
+    circuit = None
+    if breaker:
+        circuit = pybreaker.CircuitBreaker(fail_max=5, reset_timeout=15, name=name, listeners=[_Counted()])
+        CIRCUITS_OPEN.labels(name)
     return Client(
-        name, base_url, timeout=timeout, retries=retries, verify=verify, breaker=circuit, auth=auth, headers=headers
+        name,
+        base_url,
+        timeout=timeout,
+        retries=retries,
+        verify=verify,
+        certificate=certificate,
+        breaker=circuit,
+        auth=auth,
+        headers=headers,
     )
 
 
 class ServiceAuth(AuthBase):
     """Gets a service token with client credentials (RFC 6749 section 4.4) and renews it before it ends."""
 
-    def __init__(self, token_url: str, client_id: str, client_secret: str, verify: str | bool = True) -> None:
+    def __init__(
+        self,
+        token_url: str,
+        client_id: str,
+        client_secret: str,
+        verify: str | bool = True,
+        certificate: tuple[str, str] | None = None,
+    ) -> None:
         self.token_url = token_url
         self.client_id = client_id
         self.client_secret = client_secret
         self.verify = verify
+        self.certificate = certificate
         self._token = ""
         self._renew_at = 0.0
         self._lock = threading.Lock()
@@ -158,6 +206,7 @@ class ServiceAuth(AuthBase):
                     json={"client_id": self.client_id, "client_secret": self.client_secret},
                     timeout=(2.0, 5.0),
                     verify=self.verify,
+                    cert=self.certificate,
                 )
                 answer.raise_for_status()
                 body = answer.json()

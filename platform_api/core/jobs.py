@@ -16,10 +16,11 @@ from prometheus_client import Counter
 from sqlalchemy import text
 
 from platform_api.core.database import database
+from platform_api.core.telemetry.tracing import span
 
 log = structlog.get_logger(__name__)
 
-RUNS = Counter("smartfit_jobs_total", "Runs of periodic jobs", ["domain", "job", "outcome"])
+RUNS = Counter("smartfit_jobs_total", "Runs of periodic jobs", ["domain", "name", "outcome"])
 _LOOK = 1.0
 
 
@@ -74,7 +75,8 @@ def run_once(job: Job) -> bool:
         if not free:
             return False
         try:
-            job.run()
+            with span(f"job {job.domain}.{job.name}"):
+                job.run()
         finally:
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
             connection.commit()

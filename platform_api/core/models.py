@@ -1,4 +1,4 @@
-"""Tables that stand in every domain's database: outbox, inbox, idempotency keys and the audit trail."""
+"""Tables that stand in every domain's database: outbox, inbox, idempotency keys, the audit trail, its seals and anchors."""
 
 import uuid
 from datetime import datetime
@@ -108,3 +108,24 @@ class AuditRecord(CoreBase):
     target: Mapped[str] = mapped_column(Text, index=True)
     details: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
     request_id: Mapped[str | None] = mapped_column(Text)
+
+
+class AuditSeal(CoreBase):
+    """A link of the chain that closes the audit trail (see core.security.audit_chain). Rows can be added and nothing else."""
+
+    __tablename__ = "audit_seal"
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(BigInteger, unique=True)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed_at: Mapped[datetime] = mapped_column(Timestamp, server_default=_NOW)
+
+
+class AuditAnchor(CoreBase):
+    """The last seal that went with the old part of the trail: from here on the chain is verified. Rows can be added alone."""
+
+    __tablename__ = "audit_anchor"
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    anchored_at: Mapped[datetime] = mapped_column(Timestamp, server_default=_NOW)

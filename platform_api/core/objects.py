@@ -57,6 +57,10 @@ class TrackedObjects:
             self._store().put(key, data, sealed=sealed)
         session.execute(delete(self._notes).where(self._notes.object_key.in_(keys)))
 
+    def read(self, key: str, *, sealed: bool = True) -> bytes:
+        """An object. Raises FileNotFoundError, DecryptionError."""
+        return self._store().get(key, sealed=sealed)
+
     def remove(self, session: Session, keys: Sequence[str]) -> None:
         """Delete objects once the transaction of `session` is kept."""
         if not keys:

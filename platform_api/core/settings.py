@@ -1,7 +1,8 @@
 """Typed settings from the environment, or from files for secrets, loud when one is wrong.
 
-Every field `x` is read from `SMARTFIT_X`, or from the file named by `SMARTFIT_X_FILE` (how Docker, Kubernetes
-and Vault hand secrets over). A process that misses a setting stops at start and names it.
+Every field `x` is read from `SMARTFIT_X`, or from the file named by `SMARTFIT_X_FILE` (how Docker and Kubernetes
+hand secrets over). A value `vault:PATH#KEY` is looked up in Vault (core.vault). A process that misses a setting stops at
+start and names it.
 """
 
 import os
@@ -13,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 PREFIX = "SMARTFIT_"
+VAULT = "vault:"
 
 
 class SettingsError(Exception):
@@ -20,21 +22,35 @@ class SettingsError(Exception):
 
 
 def read_variable(name: str) -> str | None:
-    """The value of environment variable `name`, or the content of the file named by `<name>_FILE`.
+    """The value of environment variable `name`, or the content of the file named by `<name>_FILE`; of `vault:PATH#KEY`,
+    what Vault holds there.
 
     Raises:
-        SettingsError: the file cannot be read.
+        SettingsError: the file cannot be read, or Vault does not tell.
     """
     value = os.environ.get(name)
     if value is not None:
-        return value
+        return _looked_up(name, value)
     path = os.environ.get(f"{name}_FILE")
     if path is None:
         return None
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        value = Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise SettingsError(f"{name}_FILE: 파일을 읽을 수 없습니다 (cannot read {path}: {error.strerror})") from error
+    return _looked_up(name, value)
+
+
+def _looked_up(name: str, value: str) -> str:
+    if not value.startswith(VAULT):
+        return value
+    # Only here: its client takes a quarter of a second to import.
+    from platform_api.core.vault import VaultError, resolve
+
+    try:
+        return resolve(value)
+    except VaultError as error:
+        raise SettingsError(f"{name}: {error}") from error
 
 
 def required(name: str) -> str:
@@ -49,12 +65,12 @@ def required(name: str) -> str:
     return value
 
 
-class _FileSource(PydanticBaseSettingsSource):
-    """Reads a field from the file that `SMARTFIT_<FIELD>_FILE` names."""
+class _SecretSource(PydanticBaseSettingsSource):
+    """Reads a field from the file that `SMARTFIT_<FIELD>_FILE` names, or from Vault; before the plain variables."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         name = PREFIX + field_name.upper()
-        if name in os.environ:
+        if not os.environ.get(name, VAULT).startswith(VAULT):
             return None, field_name, False
         return read_variable(name), field_name, False
 
@@ -88,7 +104,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _FileSource(settings_cls)
+        return init_settings, _SecretSource(settings_cls), env_settings
 
 
 S = TypeVar("S", bound=Settings)

@@ -5,12 +5,14 @@ The context of the encryption is the object's key, so that one sealed object can
 
 import posixpath
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import fsspec
 
-from platform_api.core.encryption import Envelope, KeyRing
+from platform_api.core.encryption import Envelope, RingFile
 from platform_api.core.settings import Settings, SettingsError
+from platform_api.core.telemetry import machine
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class ObjectStore:
             filesystem, root = fsspec.core.url_to_fs(settings.storage_url)
         except (ValueError, ImportError) as error:
             raise SettingsError(f"SMARTFIT_STORAGE_URL: {error}") from error
-        envelope = Envelope(KeyRing.from_file(settings.keyring_file)) if settings.keyring_file else None
+        if "file" in _protocols(filesystem):
+            machine.watch_volume("objects", Path(root))
+        envelope = Envelope(RingFile(settings.keyring_file)) if settings.keyring_file else None
         return cls(filesystem, root.rstrip("/"), envelope)
 
     def put(self, key: str, data: bytes, sealed: bool) -> None:
@@ -45,6 +49,9 @@ class ObjectStore:
         """
         path = self._path(key)
         blob = self._envelope().seal(data, key.encode()) if sealed else data
+        self._write(path, blob)
+
+    def _write(self, path: str, blob: bytes) -> None:
         self.filesystem.makedirs(posixpath.dirname(path), exist_ok=True)
         if "file" in _protocols(self.filesystem):
             # Local files: beside it and renamed, so that a crash leaves no half object. Object stores do so themselves.
@@ -69,6 +76,25 @@ class ObjectStore:
         blob: bytes = self.filesystem.cat_file(self._path(key))
         return self._envelope().open(blob, key.encode()) if sealed else blob
 
+    def rewrap(self, key: str) -> None:
+        """Put a sealed object under the key that seals now. Who deletes it meanwhile must look again (core.resealing).
+
+        Raises:
+            FileNotFoundError: there is none.
+            DecryptionError: it is damaged, or its key is not in the ring.
+        """
+        blob: bytes = self.filesystem.cat_file(self._path(key))
+        self._write(self._path(key), self._envelope().rewrap(blob, key.encode()))
+
+    def read(self, key: str, start: int, end: int) -> bytes:
+        """The bytes [start, end) of an object that is not sealed.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        part: bytes = self.filesystem.cat_file(self._path(key), start=start, end=end)
+        return part
+
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""
         try:
@@ -84,9 +110,9 @@ class ObjectStore:
             self.filesystem.rm(path, recursive=True)
         return len(keys)
 
-    def list(self, prefix: str) -> list[str]:
-        """The keys below folder `prefix`, sorted."""
-        path = self._path(prefix)
+    def list(self, prefix: str = "") -> list[str]:
+        """The keys below folder `prefix` (all where left out), sorted."""
+        path = self._path(prefix) if prefix else self.root
         if not self.filesystem.exists(path):
             return []
         return sorted(str(found)[len(self.root) + 1 :] for found in self.filesystem.find(path))
@@ -94,6 +120,17 @@ class ObjectStore:
     def exists(self, key: str) -> bool:
         """Whether there is an object of that key."""
         return bool(self.filesystem.exists(self._path(key)))
+
+    def is_there(self) -> bool:
+        """Whether the store itself is there; a volume that is not mounted is none, or one with nothing in it.
+
+        For who misses an object that must be there: has it gone, or is the store away for the moment?
+        """
+        self.filesystem.invalidate_cache()
+        try:
+            return bool(self.filesystem.ls(self.root, detail=False))
+        except OSError:
+            return False
 
     def _path(self, key: str) -> str:
         clean = posixpath.normpath(key)

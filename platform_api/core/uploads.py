@@ -21,6 +21,20 @@ def small_body() -> None:
         request.max_content_length = SMALL_BODY
 
 
+def body_up_to(limit: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Allow a route a larger body than the domain's others."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def bounded(*args: P.args, **kwargs: P.kwargs) -> R:
+            request.max_content_length = limit
+            return function(*args, **kwargs)
+
+        return bounded
+
+    return decorate
+
+
 def in_memory_upload(limit: Callable[[], int]) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Read the multipart body of a route within `limit()` bytes, without touching the disk.
 

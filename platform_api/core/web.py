@@ -7,6 +7,7 @@ stands outside `response`, because it keeps the finished answer under the caller
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -25,12 +26,11 @@ from werkzeug.exceptions import HTTPException
 
 from platform_api.core import openapi
 from platform_api.core.database import unit_of_work
-from platform_api.core.encryption import KeyRing
+from platform_api.core.encryption import RingFile
 from platform_api.core.errors import Problem, from_http_exception
 from platform_api.core.http import ServiceUnavailable
 from platform_api.core.models import IdempotencyKey
 from platform_api.core.openapi import LONGEST_KEY
-from platform_api.core.settings import read_variable
 from platform_api.core.texts import is_storable
 
 log = structlog.get_logger(__name__)
@@ -166,16 +166,21 @@ def _who() -> str:
 
 
 @functools.cache
-def _fingerprint_key(keyring_file: str) -> bytes:
-    ring = KeyRing.from_file(Path(keyring_file))
-    # The oldest key: rotation must not make a repeated request look like another one.
-    return ring.derive("idempotency", kid=min(ring.keys))
+def _ring_file(keyring_file: str) -> RingFile:
+    return RingFile(Path(keyring_file))
 
 
-def _fingerprint() -> str:
+def _fingerprint(like: str | None = None) -> str:
+    """What tells this request from others, `<kid>:<hash>`; `like`: under the key that another one was made with."""
     # Keyed: a body may hold a card number, whose plain hash could be searched for.
-    keyring_file = read_variable("SMARTFIT_KEYRING_FILE")
-    key = _fingerprint_key(keyring_file) if keyring_file else b""
+    keyring_file = os.environ.get("SMARTFIT_KEYRING_FILE")
+    kid, key = "", b""
+    if keyring_file:
+        ring = _ring_file(keyring_file).now()
+        kid = ring.current if like is None else like.partition(":")[0]
+        if kid not in ring.keys:
+            return ""  # its key has gone from the ring
+        key = ring.derive("idempotency", kid=kid)
     digest = hashlib.blake2b(f"{request.method} {request.full_path}\n".encode(), key=key, digest_size=32)
     if request.mimetype == "multipart/form-data":
         # The boundary differs from try to try; the parts are what counts.
@@ -188,7 +193,7 @@ def _fingerprint() -> str:
             file.stream.seek(0)
     else:
         digest.update(request.get_data(cache=True))
-    return digest.hexdigest()
+    return f"{kid}:{digest.hexdigest()}"
 
 
 def _claim(session: Session, key: str) -> Response | None:
@@ -210,7 +215,8 @@ def _claim(session: Session, key: str) -> Response | None:
     row = session.scalars(
         select(IdempotencyKey).where(IdempotencyKey.principal == who, IdempotencyKey.key == key)
     ).one()
-    if row.fingerprint != fingerprint:
+    # Hashed again only where the ring has rotated in between, or the request is another one.
+    if row.fingerprint != fingerprint and row.fingerprint != _fingerprint(row.fingerprint):
         raise Problem(
             422,
             "idempotency_key_reused",

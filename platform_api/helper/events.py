@@ -3,6 +3,7 @@
 from sqlalchemy.orm import Session
 
 from platform_api.core.events import Event, subscribe
+from platform_api.core.events.forgetting import forget_messages
 from platform_api.helper import branches, members, tasks
 
 SUBSCRIBER = "helper"
@@ -25,6 +26,7 @@ def on_member(session: Session, event: Event) -> None:
 @subscribe(SUBSCRIBER, "auth.MemberErased")
 def on_member_erased(session: Session, event: Event) -> None:
     """Remove photos and every link to the person; the books stay."""
+    forget_messages(session, event.data["member_id"])
     members.erase(session, event.data["member_id"], event.version)
 
 

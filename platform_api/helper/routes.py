@@ -9,13 +9,13 @@ from platform_api.core.schemas import IfMatch, tagged
 from platform_api.core.security import principal, require
 from platform_api.core.uploads import in_memory_upload, small_body, uploaded
 from platform_api.core.web import blueprint, current_session, transaction
-from platform_api.helper import branches, limits, objects, routes_money, schemas, tasks, withdrawals
+from platform_api.helper import branches, limits, objects, personal, routes_money, schemas, tasks, withdrawals
 from platform_api.helper.models import Task
 from platform_api.helper.settings import settings
 from platform_api.helper.uploads import few_at_once, form
 
 blp = blueprint("helper", "/helper/v1", "Helpers: work handed in with photographs")
-blueprints = [blp, *routes_money.blueprints]
+blueprints = [blp, personal.blp, *routes_money.blueprints]
 for each in blueprints:
     each.before_request(small_body)
 

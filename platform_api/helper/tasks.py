@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from prometheus_client import Counter
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from platform_api.core import clock
+from platform_api.core.database import on_commit
 from platform_api.core.errors import Problem
 from platform_api.core.events import publish
 from platform_api.core.models import new_id
@@ -17,6 +19,8 @@ from platform_api.core.security import Principal, audit
 from platform_api.helper import branches, ledger, limits, members, objects, photos, states, tariffs
 from platform_api.helper.models import Branch, Photo, Task
 from platform_api.helper.settings import settings
+
+SUBMITTED = Counter("smartfit_tasks_submitted_total", "Tasks that helpers handed in", ["kind"])
 
 
 class NotKnownYet(Exception):
@@ -67,6 +71,7 @@ def submit(session: Session, who: Principal, wanted: dict[str, Any], uploads: Se
     _keep_photos(session, task, pictures)
     audit.record(session, who.id, "task.submit", task.task_id, {"branch_id": branch.branch_id, "kind": task.kind})
     _announce(session, task)
+    on_commit(session, SUBMITTED.labels(task.kind).inc)
     return task
 
 

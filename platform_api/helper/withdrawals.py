@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from platform_api.core import clock
-from platform_api.core.encryption import Envelope, KeyRing
+from platform_api.core.encryption import Envelope, RingFile
 from platform_api.core.errors import Problem
 from platform_api.core.models import new_id
 from platform_api.core.pagination import page
@@ -35,7 +35,7 @@ def envelope() -> Envelope:
     path = settings().keyring_file
     if path is None:
         raise SettingsError("SMARTFIT_KEYRING_FILE: 설정이 없습니다 (not set; bank accounts are sealed with it)")
-    return Envelope(KeyRing.from_file(path))
+    return Envelope(RingFile(path))
 
 
 def request(session: Session, who: Principal, won: int, destination: dict[str, str]) -> Withdrawal:
@@ -83,7 +83,7 @@ def request(session: Session, who: Principal, won: int, destination: dict[str, s
         won=won,
         bank=destination["bank"],
         account_tail=number[-4:],
-        destination_sealed=envelope().seal(json.dumps(destination).encode(), _context(withdrawal_id)),
+        destination_sealed=envelope().seal(json.dumps(destination).encode(), destination_context(withdrawal_id)),
     )
     session.add(withdrawal)
     session.flush()
@@ -155,8 +155,12 @@ def destination(session: Session, who: Principal, withdrawal_id: str) -> dict[st
     if withdrawal.destination_sealed is None:
         raise Problem(410, "destination_gone", "계좌 정보가 삭제되었습니다.", "The bank account has been deleted.")
     audit.record(session, who.id, "withdrawal.view_destination", withdrawal_id)
-    opened = envelope().open(withdrawal.destination_sealed, _context(withdrawal_id))
-    shown: dict[str, Any] = json.loads(opened)
+    return opened(withdrawal_id, withdrawal.destination_sealed)
+
+
+def opened(withdrawal_id: str, sealed: bytes) -> dict[str, Any]:
+    """A sealed bank account. Raises DecryptionError."""
+    shown: dict[str, Any] = json.loads(envelope().open(sealed, destination_context(withdrawal_id)))
     return shown
 
 
@@ -185,5 +189,6 @@ def _locked(session: Session, withdrawal_id: str) -> Withdrawal:
     return withdrawal
 
 
-def _context(withdrawal_id: str) -> bytes:
+def destination_context(withdrawal_id: str) -> bytes:
+    """What a destination's sealing is bound to."""
     return f"helper/withdrawal/{withdrawal_id}".encode()

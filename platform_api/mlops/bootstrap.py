@@ -2,26 +2,22 @@
 
     python -m platform_api.mlops.bootstrap                                registers every version in the model store
     python -m platform_api.mlops.bootstrap --deploy                       ... and asks for the newest where nothing serves
-    python -m platform_api.mlops.bootstrap --dataset DIR --name NAME      imports a folder of labelled photos
 
 The deployment itself is a worker's work, as any other.
 """
 
 import sys
-from pathlib import Path
 
 import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ml_bentos import registry
-from ml_bentos.laundry import dataset as laundry
 from platform_api.core.database import unit_of_work
 from platform_api.core.errors import Problem
 from platform_api.core.security import Principal
 from platform_api.core.settings import SettingsError
-from platform_api.mlops import catalogue, dataset_store, datasets, deployments
-from platform_api.mlops.judging import MODEL, store
+from platform_api.mlops import catalogue, deployments
 from platform_api.mlops.kinds import KINDS
 from platform_api.mlops.models import Version
 
@@ -59,29 +55,11 @@ def deploy_first(session: Session) -> list[str]:
     return asked
 
 
-def import_dataset(folder: Path, name: str, done: dict[str, str]) -> str:
-    """Bring a folder of labelled photos into the object store and the catalogue. Returns the data set's id.
-
-    Raises:
-        DatasetError, FileExistsError, Problem: see there.
-    """
-    dataset_store.put(store(), MODEL, name, laundry.read(folder, done))
-    with unit_of_work("mlops") as session:
-        return datasets.register(session, SYSTEM.id, MODEL, name, None).dataset_id
-
-
 @click.command()
 @click.option("--deploy", is_flag=True, help="Ask for the newest version of each model that has none in service.")
-@click.option("--dataset", type=click.Path(path_type=Path), help="Folder with labels.csv and its photos.")
-@click.option("--name", default="first", show_default=True, help="Of the data set.")
-@click.option("--done", multiple=True, metavar="TASK=STATE", help="Which state of a task means done.")
-def main(deploy: bool, dataset: Path | None, name: str, done: tuple[str, ...]) -> None:
-    """Register models and data sets that lie on this machine."""
+def main(deploy: bool) -> None:
+    """Register models that lie on this machine."""
     try:
-        if dataset is not None:
-            click.echo(
-                f"dataset {import_dataset(dataset, name, dict(pair.split('=', 1) for pair in done if '=' in pair))}"
-            )
         with unit_of_work("mlops") as session:
             for new in register_all(session):
                 click.echo(f"registered {new}")
@@ -89,7 +67,7 @@ def main(deploy: bool, dataset: Path | None, name: str, done: tuple[str, ...]) -
             with unit_of_work("mlops") as session:
                 for asked in deploy_first(session):
                     click.echo(f"to be deployed {asked}")
-    except (laundry.DatasetError, FileExistsError, registry.RegistryError, SettingsError) as error:
+    except (registry.RegistryError, SettingsError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     except Problem as problem:

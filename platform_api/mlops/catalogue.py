@@ -12,8 +12,9 @@ from platform_api.core.events import publish
 from platform_api.core.pagination import page
 from platform_api.core.schemas import check_match
 from platform_api.core.security import Principal, audit
+from platform_api.mlops import packages, storage
 from platform_api.mlops.kinds import KINDS, UnknownVersion, kind_of
-from platform_api.mlops.models import Model, Version
+from platform_api.mlops.models import Model, Training, Version
 
 
 def listed(session: Session) -> list[Model]:
@@ -56,20 +57,33 @@ def announce(session: Session, model: Model, event: str, version: Version, previ
     )
 
 
-def register(
-    session: Session, name: str, version: str, by: str, training_id: str | None = None
-) -> tuple[Version, bool]:
+def register(session: Session, name: str, version: str, by: str, run_id: str | None = None) -> tuple[Version, bool]:
     """Take a version from its package into the catalogue. Returns it, and whether it is new here.
+
+    run_id: of the run of Dagster that made it; the training that is that run is its training.
 
     Raises:
         Problem: 404 no such model; 422 `version_unknown` no such package.
     """
     model = lock(session, name)
+    training = run_id and session.scalar(select(Training.training_id).where(Training.run_id == run_id))
     known = session.get(Version, (name, version))
     if known is not None:
+        if run_id is not None:
+            # The same data taught again: the newest run is the one that vouches for it.
+            known.run_id, known.training_id = run_id, training or known.training_id
+        packages.note(storage.store(), known)
         return known, False
     try:
+        packages.ensure(storage.store(), name, version, known=False)
         described = kind_of(name).describe(version)
+    except packages.PackageUnavailable as error:
+        raise Problem(
+            422,
+            "package_refused",
+            "모델 패키지를 사용할 수 없습니다. 서명과 파일을 확인하고 다시 내보내세요.",
+            f"The model's package must not be used; export it again: {error}",
+        ) from error
     except UnknownVersion as error:
         raise Problem(
             422,
@@ -83,9 +97,11 @@ def register(
         metrics=described.metrics,
         details=described.details,
         dataset=described.dataset,
-        training_id=training_id,
+        training_id=training or None,
+        run_id=run_id,
         created_by=by,
     )
+    packages.note(storage.store(), found)
     session.add(found)
     session.flush()
     announce(session, model, "ModelTrained", found, model.live_version, by)

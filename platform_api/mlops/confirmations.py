@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from platform_api.core import clock
 from platform_api.core.errors import Problem
 from platform_api.mlops.kinds import kind_of
-from platform_api.mlops.models import Confirmation, Dataset, Judgement
+from platform_api.mlops.models import Confirmation, Dataset, Judgement, Observation, ShadowScore
 from platform_api.mlops.settings import settings
 
 
@@ -38,7 +38,7 @@ def heard(session: Session, data: Mapping[str, Any], version: int) -> None:
 
 def counter(session: Session, model: str) -> dict[str, Any]:
     """Decisions since the last data set that holds any. Raises 404 for a model that is not taught by corrections."""
-    if not kind_of(model).trainable:
+    if not kind_of(model).judges:
         raise Problem(
             404,
             "not_trainable",
@@ -68,7 +68,7 @@ def counter(session: Session, model: str) -> dict[str, Any]:
 
 def performance(session: Session, model: str, days: int) -> list[dict[str, Any]]:
     """How each version of the judge does in service: what it answered, and how often people agreed. Raises 404."""
-    if not kind_of(model).trainable:
+    if not kind_of(model).judges:
         raise Problem(404, "not_judging", "판정 기록이 없는 모델입니다.", "This model gives no verdicts on tasks.")
     since = clock.now() - timedelta(days=days)
     answered = Judgement.verdict != "unclear"
@@ -100,7 +100,9 @@ def performance(session: Session, model: str, days: int) -> list[dict[str, Any]]
 
 
 def forget(session: Session) -> int:
-    """Delete verdicts past their time. Returns how many."""
+    """Delete verdicts, and what was scored and observed beside them, past their time. Returns how many verdicts."""
     before = clock.now() - timedelta(days=settings().mlops_keep_days)
+    session.execute(delete(ShadowScore).where(ShadowScore.created_at < before))
+    session.execute(delete(Observation).where(Observation.at < before))
     result = session.execute(delete(Judgement).where(Judgement.judged_at < before))
     return int(result.rowcount)  # type: ignore[attr-defined]

@@ -7,26 +7,34 @@ from platform_api.core.errors import Problem
 from platform_api.core.pagination import page
 from platform_api.core.security import audit
 from platform_api.mlops import catalogue, dataset_store
-from platform_api.mlops.judging import store
 from platform_api.mlops.kinds import kind_of
 from platform_api.mlops.models import Confirmation, Dataset
+from platform_api.mlops.storage import store
 
 
-def register(session: Session, by: str, model: str, name: str, through: int | None) -> Dataset:
+def register(
+    session: Session,
+    by: str,
+    model: str,
+    name: str,
+    confirmations_through: int | None = None,
+    run_id: str | None = None,
+) -> Dataset:
     """Take a data set that lies in the object store into the catalogue.
 
     Args:
-        through: `position` of the last decision of a person that is in it; the counter of corrections goes on from there.
+        confirmations_through: `position` of the last decision of a person that is in it; the counter of corrections goes on
+            from there.
+        run_id: of the run of Dagster that made it.
 
     Raises:
-        Problem: 404 no such model; 409 `dataset_exists`; 422 `not_trainable`, `dataset_missing`, `not_heard_yet`.
+        Problem: 404 no such model; 409 `dataset_exists`; 422 `dataset_missing`, `not_heard_yet`.
     """
     catalogue.lock(session, model)
-    must_be_trainable(model)
     if session.scalar(select(Dataset.dataset_id).where(Dataset.model == model, Dataset.name == name)) is not None:
         raise Problem(409, "dataset_exists", "같은 이름의 데이터셋이 있습니다.", "There is a data set of that name.")
     last = session.scalar(select(func.max(Confirmation.position))) or 0
-    if through is not None and through > last:
+    if confirmations_through is not None and confirmations_through > last:
         raise Problem(
             422,
             "not_heard_yet",
@@ -35,7 +43,7 @@ def register(session: Session, by: str, model: str, name: str, through: int | No
             last=last,
         )
     try:
-        manifest = dataset_store.read(store(), model, name)
+        summary = dataset_store.read(store(), model, name)
     except dataset_store.DatasetMissing as error:
         raise Problem(
             422,
@@ -46,12 +54,13 @@ def register(session: Session, by: str, model: str, name: str, through: int | No
     found = Dataset(
         model=model,
         name=name,
-        digest=manifest.digest,
-        photos=len(manifest.photos),
-        helpers=manifest.helpers,
-        counts=manifest.counts(),
-        done_states=manifest.done,
-        confirmations_through=through,
+        digest=summary.digest,
+        photos=summary.photos,
+        helpers=summary.groups,
+        counts=summary.counts,
+        done_states=summary.done_states,
+        confirmations_through=confirmations_through,
+        run_id=run_id,
         created_by=by,
     )
     session.add(found)
@@ -72,9 +81,3 @@ def listed(session: Session, model: str, cursor: str | None, limit: int) -> tupl
     """The data sets of a model, newest first. Raises 404."""
     kind_of(model)
     return page(session, select(Dataset).where(Dataset.model == model), [Dataset.dataset_id], cursor, limit)
-
-
-def must_be_trainable(model: str) -> None:
-    """Raises 404 for an unknown model, 422 for one that is not taught here."""
-    if not kind_of(model).trainable:
-        raise Problem(422, "not_trainable", "여기서 학습하지 않는 모델입니다.", "This model is not taught here.")

@@ -3,7 +3,8 @@
 from sqlalchemy.orm import Session
 
 from platform_api.core.events import Event, subscribe
-from platform_api.mlops import confirmations, judging
+from platform_api.core.events.forgetting import forget_messages
+from platform_api.mlops import confirmations, judging, observations
 
 SUBSCRIBER = "mlops"
 
@@ -18,3 +19,15 @@ def on_submitted(session: Session, event: Event) -> None:
 def on_confirmed(session: Session, event: Event) -> None:
     """Count what a person decided."""
     confirmations.heard(session, event.data, event.version)
+
+
+@subscribe(SUBSCRIBER, "access.ModelObserved")
+def on_observed(session: Session, event: Event) -> None:
+    """Keep what a gate node reports of a version."""
+    observations.heard(session, event.data)
+
+
+@subscribe(SUBSCRIBER, "auth.MemberErased")
+def on_erased(session: Session, event: Event) -> None:
+    """Nothing here is kept by member but what events say of one."""
+    forget_messages(session, event.data["member_id"])

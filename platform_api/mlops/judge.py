@@ -14,10 +14,12 @@ from ml_bentos.face.images import ImageProblem, decode_image
 from ml_bentos.laundry import package
 from ml_bentos.laundry.head import Judgement
 from ml_bentos.laundry.live import Live
-from ml_bentos.laundry.model import NO_MODEL
+from ml_bentos.laundry.model import NO_MODEL, LaundryModel
 from platform_api.core import http
 from platform_api.core.http import ServiceUnavailable
+from platform_api.mlops import packages
 from platform_api.mlops.settings import settings
+from platform_api.mlops.storage import store
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +30,9 @@ SECONDS = Histogram(
 )
 UNREADABLE = Judgement("unclear", 0.0, "photo_unreadable")
 UNAVAILABLE = Judgement("unclear", 0.0, "model_unavailable")
+FAILED = Judgement("unclear", 0.0, "model_failed")
+UNLOADABLE = (registry.RegistryError, package.PackageError, packages.PackageUnavailable, ServiceUnavailable)
+"""What stands in the way of loading a version."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,55 @@ class Judge(Protocol):
         """Serve `version` from now on."""
 
 
+def look(model: LaundryModel, kind: str, photos: Sequence[bytes]) -> Said:
+    """What one model says of photos. Raises whatever the model does; a photo that is none is a verdict."""
+    judged = []
+    for photo in photos:
+        with SECONDS.time():
+            try:
+                judged.append(model.judge(kind, decode_image(photo)))
+            except ImageProblem:
+                judged.append(UNREADABLE)
+    return Said(judged, model.version)
+
+
+class Candidate:
+    """A version on trial, in this process beside what serves; one reference, as the live one."""
+
+    def __init__(self) -> None:
+        self.current: LaundryModel | None = None
+
+    def follow(self, version: str | None) -> None:
+        """Hold `version` (None: nothing), fetched and loaded if need be. Raises as `load`; then nothing is held."""
+        if version != (self.current.version if self.current is not None else None):
+            self.current = None
+            self.current = load(version) if version is not None else None
+
+
+@cache
+def candidate() -> Candidate:
+    """The version on trial of this process."""
+    return Candidate()
+
+
+def load(version: str) -> LaundryModel:
+    """The model of a version: that on trial as it is, another from its package.
+
+    Raises:
+        RegistryError, PackageError, PackageUnavailable, ServiceUnavailable.
+    """
+    held = candidate().current
+    if held is not None and held.version == version:
+        return held
+    packages.ensure(store(), package.KIND, version)
+    return package.load(version)
+
+
 class InProcess:
     """The model in this process; one reference is swapped when another is deployed."""
 
     def __init__(self) -> None:
-        self.live = Live()
+        self.live = Live(load)
 
     def judge(self, kind: str, photos: Sequence[bytes], live_version: str | None) -> Said:
         """All photos of a task are seen by one version, whatever is deployed meanwhile."""
@@ -66,22 +115,20 @@ class InProcess:
             # The first task of this process: better late than without a verdict.
             try:
                 self.follow(live_version)
-            except (registry.RegistryError, package.PackageError) as error:
+            except UNLOADABLE as error:
                 log.error("model_unavailable", version=live_version, error=str(error))
                 return Said([UNAVAILABLE] * len(photos), None)
             model = self.live.current
             assert model is not None
-        judged = []
-        for photo in photos:
-            with SECONDS.time():
-                try:
-                    judged.append(model.judge(kind, decode_image(photo)))
-                except ImageProblem:
-                    judged.append(UNREADABLE)
-        return Said(judged, model.version)
+        try:
+            return look(model, kind, photos)
+        except Exception as error:
+            # A model that breaks on a photo leaves it to a person, and to the watch over the model.
+            log.exception("model_failed", version=model.version, error=type(error).__name__)
+            return Said([FAILED] * len(photos), model.version)
 
     def prepare(self, version: str) -> None:
-        """Load and warm up. Raises RegistryError, PackageError."""
+        """Load and warm up. Raises as `load`."""
         self.live.prepare(version)
 
     def take(self, version: str) -> None:
@@ -89,7 +136,7 @@ class InProcess:
         self.live.follow(version)
 
     def follow(self, live_version: str | None) -> bool:
-        """Serve what should serve now: deployed by another worker, perhaps. Raises RegistryError, PackageError."""
+        """Serve what should serve now: deployed by another worker, perhaps. Raises as `load`."""
         return self.live.follow(live_version)
 
 
@@ -119,7 +166,7 @@ class Remote:
 
     def prepare(self, version: str) -> None:
         """The package must load: the service builds it from the same files."""
-        package.load(version)
+        load(version)
 
     def take(self, version: str) -> None:
         """Name the version for the service and wait until it serves.

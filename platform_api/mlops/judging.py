@@ -8,9 +8,9 @@ then a person decides, as they do anyway in the end.
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
+import structlog
 from prometheus_client import Counter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -21,21 +21,17 @@ from platform_api.core.encryption import DecryptionError
 from platform_api.core.errors import Problem
 from platform_api.core.events import TransientFailure, publish
 from platform_api.core.pagination import page
-from platform_api.core.storage import ObjectStore
-from platform_api.mlops.judge import judge
+from platform_api.mlops import stages
+from platform_api.mlops.judge import Said, candidate, judge, look
+from platform_api.mlops.models import Deployment, Model, ShadowScore
 from platform_api.mlops.models import Judgement as Row
-from platform_api.mlops.models import Model
-from platform_api.mlops.settings import settings
+from platform_api.mlops.storage import store
+
+log = structlog.get_logger(__name__)
 
 JUDGED = Counter("smartfit_mlops_judged_total", "Tasks judged", ["verdict"])
 PHOTOS = Counter("smartfit_mlops_photos_total", "Photos looked at", ["verdict", "reason"])
 MODEL = "laundry"
-
-
-@cache
-def store() -> ObjectStore:
-    """The object store of this process."""
-    return ObjectStore.from_settings(settings())
 
 
 def submitted(session: Session, data: Mapping[str, Any], version: int) -> None:
@@ -48,8 +44,12 @@ def submitted(session: Session, data: Mapping[str, Any], version: int) -> None:
         return
     begun = time.perf_counter()
     live_version = session.scalar(select(Model.live_version).where(Model.model == MODEL))
-    found = [_fetch(photo) for photo in data["photos"]]
-    said = judge().judge(data["kind"], [photo for photo in found if isinstance(photo, bytes)], live_version)
+    trial = stages.on_trial(session, MODEL)
+    found = [fetch(photo) for photo in data["photos"]]
+    photographs = [photo for photo in found if isinstance(photo, bytes)]
+    on_trial = trial if trial is not None and trial.state == "canary" and trial.place == data["branch_id"] else None
+    by_canary = _by_canary(session, on_trial, data, photographs) if on_trial is not None else None
+    said = by_canary or judge().judge(data["kind"], photographs, live_version)
     looked_at = iter(said.photos)
     verdicts = [next(looked_at) if isinstance(photo, bytes) else photo for photo in found]
     verdict, confidence = together(verdicts)
@@ -69,10 +69,42 @@ def submitted(session: Session, data: Mapping[str, Any], version: int) -> None:
         milliseconds=round(1000 * (time.perf_counter() - begun), 1),
     )
     session.add(row)
+    if trial is not None and trial.state == "shadow":
+        session.add(_asked(trial, data, row.verdict, row.milliseconds))
     _announce(session, row, data["helper_id"], version)
     JUDGED.labels(verdict).inc()
     for each in verdicts:
         PHOTOS.labels(each.verdict, each.reason or "").inc()
+
+
+def _by_canary(
+    session: Session, trial: Deployment, data: Mapping[str, Any], photographs: Sequence[bytes]
+) -> Said | None:
+    """The verdicts of the version on trial; None where it is not ready here, or breaks: the live one judges then."""
+    model = candidate().current
+    if model is None or model.version != trial.version:
+        return None
+    try:
+        return look(model, data["kind"], photographs)
+    except Exception as error:
+        log.exception("model_failed", version=model.version, error=type(error).__name__)
+        failed = _asked(trial, {**data, "photos": []}, "unclear", 0.0)
+        failed.error, failed.scored_at = "model_failed", clock.now()
+        session.add(failed)
+        return None
+
+
+def _asked(trial: Deployment, data: Mapping[str, Any], verdict: str, milliseconds: float) -> ShadowScore:
+    """The row that asks for a score of the version on trial."""
+    photos = [{key: photo[key] for key in ("photo_id", "object_key", "sha256")} for photo in data["photos"]]
+    return ShadowScore(
+        task_id=data["task_id"],
+        version=trial.version,
+        kind=data["kind"],
+        photos=photos,
+        live_verdict=verdict,
+        live_milliseconds=milliseconds,
+    )
 
 
 def together(photos: Sequence[Judgement]) -> tuple[Verdict, float]:
@@ -86,11 +118,15 @@ def together(photos: Sequence[Judgement]) -> tuple[Verdict, float]:
     return "done", min(photo.confidence for photo in photos)
 
 
-def _fetch(photo: Mapping[str, Any]) -> bytes | Judgement:
+def fetch(photo: Mapping[str, Any]) -> bytes | Judgement:
     """The photo, or why it cannot be looked at."""
     try:
         data = store().get(photo["object_key"], sealed=True)
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError as error:
+        if not store().is_there():
+            raise TransientFailure("the object store is away: there is nothing in it") from error
+        return Judgement("unclear", 0.0, "photo_missing")
+    except ValueError:
         return Judgement("unclear", 0.0, "photo_missing")
     except DecryptionError:
         return Judgement("unclear", 0.0, "photo_damaged")

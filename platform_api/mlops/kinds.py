@@ -1,4 +1,4 @@
-"""What is particular to each model: where its versions are described, and whether it can be taught here."""
+"""What is particular to each model: where its versions are described, and whether people judge its answers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,12 +24,15 @@ class Description:
 
 @dataclass(frozen=True)
 class Kind:
-    """A model of the platform. describe: raises UnknownVersion; versions: those in the store, or shipped."""
+    """A model of the platform. describe: raises UnknownVersion; versions: those in the store, or shipped.
+
+    judges: whether it gives verdicts that people decide about.
+    """
 
     name: str
     describe: Callable[[str], Description]
     versions: Callable[[], list[str]]
-    trainable: bool
+    judges: bool
 
 
 def _laundry(version: str) -> Description:
@@ -47,21 +50,23 @@ def _face(version: str) -> Description:
 
     try:
         found = package.metadata_of(version)
-    except (weights.WeightsError, OSError, KeyError, ValueError) as error:
+    except (weights.WeightsError, registry.RegistryError, OSError, KeyError, ValueError) as error:
         raise UnknownVersion(str(error)) from error
-    details = {key: found.get(key) for key in ("dim", "preprocessing", "measured_on", "licences", "files")}
-    return Description(numbers(found["metrics"]), None, details)
+    keys = ("dim", "preprocessing", "thresholds", "measured_on", "licences", "files")
+    dataset = (found.get("dataset") or {}).get("digest")
+    return Description(numbers(found["metrics"]), dataset, {key: found.get(key) for key in keys})
 
 
 def _face_versions() -> list[str]:
-    from ml_bentos.face import weights
+    from ml_bentos.face import package, weights
 
-    return sorted(weights.KNOWN)
+    stored = registry.versions(package.NAME) if registry.models_dir() is not None else []
+    return sorted({*weights.KNOWN, *stored})
 
 
 KINDS: Mapping[str, Kind] = {
-    "laundry": Kind("laundry", _laundry, laundry.versions, trainable=True),
-    "face": Kind("face", _face, _face_versions, trainable=False),
+    "laundry": Kind("laundry", _laundry, laundry.versions, judges=True),
+    "face": Kind("face", _face, _face_versions, judges=False),
 }
 
 

@@ -9,18 +9,22 @@ from platform_api.core.security import principal, require
 from platform_api.core.uploads import small_body
 from platform_api.core.web import blueprint, current_session, transaction
 from platform_api.mlops import (
+    audits,
     catalogue,
     confirmations,
     deployments,
     judging,
+    personal,
+    routes_audits,
     routes_training,
     schemas,
 )
 from platform_api.mlops.models import Deployment, Judgement, Model
 from platform_api.mlops.settings import settings
+from platform_api.mlops.storage import store
 
 blp = blueprint("mlops", "/mlops/v1", "Models: versions, deployments, verdicts and how people decided")
-blueprints = [blp, *routes_training.blueprints]
+blueprints = [blp, personal.blp, *routes_training.blueprints, *routes_audits.blueprints]
 for each in blueprints:
     each.before_request(small_body)
 
@@ -31,10 +35,10 @@ def init_app(app: Flask) -> None:
     Raises:
         SettingsError: names each wrong setting.
     """
-    for cached in (settings, judging.store):
+    for cached in (settings, store, audits.pseudonyms):
         cached.cache_clear()
     settings()
-    judging.store()
+    store()
 
 
 @blp.get("/models")
@@ -72,9 +76,9 @@ def list_versions(query: dict[str, Any], model: str) -> dict[str, Any]:
 @blp.arguments(schemas.NewVersion)
 @blp.response(201, schemas.VersionSchema)
 @blp.alt_response(200, schema=schemas.VersionSchema, description="It is there already.")
-def register_version(wanted: dict[str, str], model: str) -> Any:
+def register_version(wanted: dict[str, Any], model: str) -> Any:
     """Take a version from the model store into the catalogue; 200 where it is there already."""
-    found, created = catalogue.register(current_session(), model, wanted["version"], principal().id)
+    found, created = catalogue.register(current_session(), model, wanted["version"], principal().id, wanted["run_id"])
     return tagged(found, found.revision, 201 if created else 200)
 
 
@@ -117,8 +121,11 @@ def list_deployments(query: dict[str, Any], model: str) -> dict[str, Any]:
 @blp.arguments(schemas.NewDeployment)
 @blp.response(202, schemas.DeploymentSchema)
 def deploy(wanted: dict[str, Any], model: str) -> Any:
-    """Let a version serve; Location names what to look at meanwhile."""
-    return _accepted(deployments.deploy(current_session(), principal(), model, wanted["version"], wanted["reason"]))
+    """Let a version serve, after its trials; Location names what to look at meanwhile."""
+    asked = deployments.deploy(
+        current_session(), principal(), model, wanted["version"], wanted["reason"], wanted["stages"]
+    )
+    return _accepted(asked)
 
 
 @blp.post("/models/<model>/rollback")
@@ -127,7 +134,7 @@ def deploy(wanted: dict[str, Any], model: str) -> Any:
 @blp.arguments(schemas.Rollback)
 @blp.response(202, schemas.DeploymentSchema)
 def roll_back(wanted: dict[str, str], model: str) -> Any:
-    """Let the version serve again that served before the present one."""
+    """Withdraw the version that is on its way, at once; where none is, let the one serve again that served before."""
     return _accepted(deployments.roll_back(current_session(), principal(), model, wanted["reason"]))
 
 
@@ -138,10 +145,10 @@ def _accepted(found: Deployment) -> tuple[Deployment, int, dict[str, str]]:
 @blp.get("/deployments/<deployment_id>")
 @require("operator", "service")
 @transaction("mlops")
-@blp.response(200, schemas.DeploymentSchema)
-def get_deployment(deployment_id: str) -> Deployment:
-    """How far a deployment is."""
-    return deployments.get(current_session(), deployment_id)
+@blp.response(200, schemas.DeploymentStory)
+def get_deployment(deployment_id: str) -> deployments.Story:
+    """How far a deployment is: its stage, the figures so far, what it waits for, and what became of it."""
+    return deployments.story(current_session(), deployment_id)
 
 
 @blp.post("/deployments/<deployment_id>/cancel")
@@ -149,8 +156,17 @@ def get_deployment(deployment_id: str) -> Deployment:
 @transaction("mlops", idempotent=True)
 @blp.response(200, schemas.DeploymentSchema)
 def cancel_deployment(deployment_id: str) -> Deployment:
-    """Take back a deployment that no worker has carried out yet."""
+    """Take back a deployment whose version does not serve yet."""
     return deployments.cancel(current_session(), principal(), deployment_id)
+
+
+@blp.post("/deployments/<deployment_id>/promote")
+@require("operator")
+@transaction("mlops", idempotent=True)
+@blp.response(202, schemas.DeploymentSchema)
+def promote_deployment(deployment_id: str) -> Any:
+    """Send a version on trial on to what comes next, without waiting for samples."""
+    return _accepted(deployments.promote(current_session(), principal(), deployment_id))
 
 
 @blp.get("/judgements")

@@ -32,8 +32,7 @@ def list_datasets(query: dict[str, Any], model: str) -> dict[str, Any]:
 @blp.response(201, schemas_training.DatasetSchema)
 def register_dataset(wanted: dict[str, Any], model: str) -> Dataset:
     """Take a data set from the object store into the catalogue; the counter of corrections goes on after it."""
-    by, through = principal().id, wanted["confirmations_through"]
-    return datasets.register(current_session(), by, model, wanted["name"], through)
+    return datasets.register(current_session(), principal().id, model, **wanted)
 
 
 @blp.get("/datasets/<dataset_id>")
@@ -51,7 +50,7 @@ def get_dataset(dataset_id: str) -> Dataset:
 @blp.arguments(schemas_training.NewTraining)
 @blp.response(202, schemas_training.TrainingSchema)
 def start_training(wanted: dict[str, Any], model: str) -> Any:
-    """Train on a data set; Location names what to look at meanwhile."""
+    """Train on a data set, or on a new one; Location names what to look at meanwhile."""
     training = trainings.start(current_session(), principal(), model, wanted["dataset_id"])
     return training, 202, {"Location": url_for("mlops-training.get_training", training_id=training.training_id)}
 

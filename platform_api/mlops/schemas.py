@@ -2,11 +2,15 @@
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, pre_dump, validate, validates_schema
 
 from platform_api.core.schemas import ID, PageQuery, Strict, page_of
 
 VERSION = validate.Regexp(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z", error="Not a version.")
+TRIALS = ("shadow", "canary")
+DEPLOYMENT_STATES = (
+    "requested", "preparing", *TRIALS, "live", "failed", "cancelled", "superseded", "rolled_back",
+)  # fmt: skip
 VERDICTS = ("done", "not_done", "unclear")
 NO_NUL = validate.Regexp(r"\A[^\x00]*\Z", error="No NUL.")
 REASON = [validate.Length(min=1, max=500), NO_NUL]
@@ -28,6 +32,9 @@ class NewVersion(Strict):
     """POST /models/{model}/versions: one that lies in the model store."""
 
     version = fields.String(required=True, validate=VERSION)
+    run_id = fields.String(
+        load_default=None, allow_none=True, validate=ID, metadata={"description": "Run of Dagster that made it."}
+    )
 
 
 class VersionChange(Strict):
@@ -52,7 +59,11 @@ class VersionSchema(Schema):
     metrics = fields.Dict(keys=fields.String(), values=fields.Float())
     details = fields.Dict(metadata={"description": "Preprocessing, licences, SHA-256 of the files."})
     dataset = fields.String(allow_none=True, metadata={"description": "SHA-256 of what it was taught with."})
+    archive_key = fields.String(allow_none=True, metadata={"description": "Its signed archive in the object store."})
+    archive_sha256 = fields.String(allow_none=True)
+    archive_bytes = fields.Integer(allow_none=True)
     training_id = fields.String(allow_none=True)
+    run_id = fields.String(allow_none=True, metadata={"description": "Run of Dagster that made it."})
     note = fields.String(allow_none=True)
     created_by = fields.String()
     created_at = fields.AwareDateTime()
@@ -72,6 +83,15 @@ class NewDeployment(Strict):
 
     version = fields.String(required=True, validate=VERSION)
     reason = fields.String(load_default=None, validate=REASON)
+    stages = fields.List(
+        fields.String(validate=validate.OneOf(TRIALS)),
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(max=len(TRIALS)),
+        metadata={
+            "description": "Trials before it serves: shadow, canary. Null for the installation's, empty for none."
+        },
+    )
 
 
 class Rollback(Strict):
@@ -89,14 +109,69 @@ class DeploymentSchema(Schema):
     previous_version = fields.String(allow_none=True)
     kind = fields.String(validate=validate.OneOf(("deploy", "rollback")))
     reason = fields.String(allow_none=True)
-    state = fields.String(
-        validate=validate.OneOf(("requested", "live", "failed", "cancelled", "superseded", "rolled_back"))
+    stages = fields.List(fields.String(), metadata={"description": "Trials that it goes through before it serves."})
+    state = fields.String(validate=validate.OneOf(DEPLOYMENT_STATES))
+    stage = fields.String(
+        validate=validate.OneOf((*DEPLOYMENT_STATES, "watching")),
+        metadata={"description": "The state, and watching while a live version is watched."},
     )
-    error = fields.String(allow_none=True)
+    since = fields.AwareDateTime(metadata={"description": "When it came into its state."})
+    place = fields.String(
+        allow_none=True, metadata={"description": "Branch at which a canary of the photo judge serves."}
+    )
+    promoted_by = fields.String(allow_none=True, metadata={"description": "Who sent it on; None once it went."})
+    watch_until = fields.AwareDateTime(allow_none=True)
+    error = fields.String(allow_none=True, metadata={"description": "Why it failed."})
     requested_by = fields.String()
     requested_at = fields.AwareDateTime()
     finished_at = fields.AwareDateTime(allow_none=True)
     prepare_ms = fields.Float(allow_none=True, metadata={"description": "Building and warming up, beside what served."})
+
+
+class StepSchema(Schema):
+    """A state that a deployment came into, and why."""
+
+    number = fields.Integer()
+    state = fields.String(validate=validate.OneOf(DEPLOYMENT_STATES))
+    at = fields.AwareDateTime()
+    by = fields.String()
+    reason = fields.String(allow_none=True)
+    figures = fields.Dict(metadata={"description": "What it went by."})
+
+
+class FiguresSchema(Schema):
+    """How a version did in its present stage, beside the one it is compared with."""
+
+    samples = fields.Integer(metadata={"description": "Tasks (photo judge) or frames (faces)."})
+    errors = fields.Integer(metadata={"description": "Of them, those it broke on."})
+    rate = fields.Float(allow_none=True, metadata={"description": "Share of sure verdicts, or of accepted frames."})
+    p50_ms = fields.Float(allow_none=True)
+    reference_samples = fields.Integer()
+    reference_rate = fields.Float(allow_none=True)
+    reference_p50_ms = fields.Float(allow_none=True)
+    compared = fields.Integer(metadata={"description": "In shadow: those that both were sure of."})
+    agreed = fields.Integer()
+    candidate_right = fields.Integer(metadata={"description": "Contradictions that a person decided for it."})
+    live_right = fields.Integer(metadata={"description": "Contradictions that a person decided for the live version."})
+
+
+class DeploymentStory(DeploymentSchema):
+    """A deployment, the figures so far, what it waits for, and what became of it."""
+
+    steps = fields.List(fields.Nested(StepSchema))
+    figures = fields.Nested(FiguresSchema, allow_none=True)
+    waits_for = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "Samples, time, or what is away for the moment; until when, and what becomes of it then."
+        },
+    )
+
+    @pre_dump
+    def whole(self, story: Any, **_: Any) -> dict[str, Any]:
+        """The deployment's own fields beside those of its story."""
+        own = {name: getattr(story.deployment, name) for name in DeploymentSchema._declared_fields}
+        return {**own, "steps": story.steps, "figures": story.figures, "waits_for": story.waits_for}
 
 
 DeploymentPage = page_of(DeploymentSchema, "DeploymentPage")

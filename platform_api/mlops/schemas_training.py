@@ -20,6 +20,9 @@ class NewDataset(Strict):
         validate=validate.Range(0, 2**53),
         metadata={"description": "Number of the last decision of a person that is in it (see /corrections)."},
     )
+    run_id = fields.String(
+        load_default=None, allow_none=True, validate=ID, metadata={"description": "Run of Dagster that made it."}
+    )
 
 
 class DatasetSchema(Schema):
@@ -30,7 +33,7 @@ class DatasetSchema(Schema):
     name = fields.String()
     digest = fields.String()
     photos = fields.Integer()
-    helpers = fields.Integer()
+    helpers = fields.Integer(metadata={"description": "People whose work or faces it shows."})
     counts = fields.Dict(metadata={"description": "Photos by task and state."})
     done_states = fields.Dict(metadata={"description": "Which state of a task means done."})
     confirmations_through = fields.Integer(allow_none=True)
@@ -45,7 +48,10 @@ class NewTraining(Strict):
     """POST /models/{model}/trainings."""
 
     dataset_id = fields.String(
-        load_default=None, allow_none=True, validate=ID, metadata={"description": "The newest where left out."}
+        load_default=None,
+        allow_none=True,
+        validate=ID,
+        metadata={"description": "A new one is collected where left out."},
     )
 
 
@@ -54,7 +60,9 @@ class TrainingSchema(Schema):
 
     training_id = fields.String()
     model = fields.String()
-    dataset_id = fields.String()
+    dataset_id = fields.String(allow_none=True, metadata={"description": "null until it has been collected."})
+    run_id = fields.String(allow_none=True, metadata={"description": "Of the run in Dagster; null until it has one."})
+    run_url = fields.String(allow_none=True, metadata={"description": "Where the run is shown, to operators."})
     state = fields.String(validate=validate.OneOf(STATES))
     progress = fields.Float(metadata={"description": "0 to 1."})
     message = fields.String(allow_none=True)

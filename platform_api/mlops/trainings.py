@@ -1,4 +1,4 @@
-"""Trainings as they are asked for and looked at; a worker runs them (`supervision`)."""
+"""Trainings as they are asked for and looked at; Dagster runs them, and a worker follows (`following`)."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -7,41 +7,53 @@ from platform_api.core import clock
 from platform_api.core.errors import Problem
 from platform_api.core.pagination import page
 from platform_api.core.security import Principal, audit
-from platform_api.mlops import datasets
+from platform_api.mlops import catalogue, datasets
+from platform_api.mlops.dagster import dagster
 from platform_api.mlops.kinds import kind_of
-from platform_api.mlops.models import Dataset, Training, TrainingLine
+from platform_api.mlops.models import Training, TrainingLine
 
 OPEN = ("queued", "running", "cancelling")
 
 
 def start(session: Session, who: Principal, model: str, dataset_id: str | None) -> Training:
-    """Ask for a training on a data set (None: the newest).
+    """Ask for a training.
+
+    Args:
+        dataset_id: the data set to learn from; None: a new one is collected from what people decided.
 
     Raises:
-        Problem: 404 no such model or data set; 409 `training_in_progress` on the same data; 422 `not_trainable`, `no_dataset`.
+        Problem: 404 no such model or data set; 409 `training_in_progress` on the same data; 503 `dagster_not_set`.
     """
-    datasets.must_be_trainable(model)
-    query = select(Dataset).where(Dataset.model == model).order_by(Dataset.dataset_id.desc()).limit(1)
-    found = datasets.get(session, dataset_id) if dataset_id else session.scalars(query).first()
-    if found is None:
-        raise Problem(422, "no_dataset", "학습할 데이터셋이 없습니다.", "There is no data set to learn from yet.")
-    if found.model != model:
+    kind_of(model)
+    if dagster() is None:
+        raise Problem(
+            503,
+            "dagster_not_set",
+            "학습을 실행할 Dagster가 설정되지 않았습니다. SMARTFIT_DAGSTER_URL을 설정하세요.",
+            "There is no Dagster to run it; set SMARTFIT_DAGSTER_URL.",
+        )
+    # Locks the model, so that two requests at once make one training.
+    catalogue.lock(session, model)
+    if dataset_id is not None and datasets.get(session, dataset_id).model != model:
         raise Problem(404, "dataset_not_found", "없는 데이터셋입니다.", "This model has no such data set.")
-    # Locks the data set, so that two requests at once make one training.
-    session.refresh(found, with_for_update=True)
-    same = select(Training.training_id).where(Training.dataset_id == found.dataset_id, Training.state.in_(OPEN))
+    same = select(Training.training_id).where(
+        Training.model == model,
+        Training.state.in_(OPEN),
+        Training.dataset_id.is_not_distinct_from(dataset_id),
+        Training.requested_by != "dagster",
+    )
     if (open_one := session.scalar(same)) is not None:
         raise Problem(
             409,
             "training_in_progress",
-            "같은 데이터셋으로 학습이 진행 중입니다.",
-            "A training on this data set is under way.",
+            "같은 데이터로 학습이 진행 중입니다.",
+            "A training on the same data is under way.",
             training_id=open_one,
         )
-    training = Training(model=model, dataset_id=found.dataset_id, requested_by=who.id, message="queued")
+    training = Training(model=model, dataset_id=dataset_id, requested_by=who.id, message="queued")
     session.add(training)
     session.flush()
-    audit.record(session, who.id, "training.start", training.training_id, {"model": model, "dataset": found.dataset_id})
+    audit.record(session, who.id, "training.start", training.training_id, {"model": model, "dataset": dataset_id})
     return training
 
 
@@ -60,7 +72,7 @@ def cancel(session: Session, who: Principal, training_id: str) -> Training:
     if training.state != "cancelling":
         training.cancel_requested_at = clock.now()
         audit.record(session, who.id, "training.cancel", training_id)
-    if training.state == "queued":
+    if training.run_id is None:
         training.state, training.finished_at = "cancelled", clock.now()
     else:
         training.state = "cancelling"

@@ -50,12 +50,12 @@ def raise_file_limit() -> int:
     return wanted
 
 
-def serve_health(service: str, port: int, checks: Mapping[str, Callable[[], None]]) -> WSGIServer:
-    """/healthz, /readyz and /metrics on loopback, beside the process's own work."""
+def serve_health(service: str, address: tuple[str, int], checks: Mapping[str, Callable[[], None]]) -> WSGIServer:
+    """/healthz, /readyz and /metrics at `address`, beside the process's own work."""
     app = Flask(service)
     instrument(app, service)
     app.register_blueprint(health_blueprint(service, checks))
-    server = WSGIServer(("127.0.0.1", port), app, log=None, error_log=None)
+    server = WSGIServer(address, app, log=None, error_log=None)
     server.start()
     return server
 

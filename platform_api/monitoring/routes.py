@@ -9,14 +9,14 @@ from platform_api.core.schemas import IfMatch, PageQuery, tagged
 from platform_api.core.security import principal, require
 from platform_api.core.uploads import small_body
 from platform_api.core.web import blueprint, current_session, transaction
-from platform_api.monitoring import faults, registry, routes_faults, schemas
+from platform_api.monitoring import faults, personal, registry, routes_faults, schemas
 from platform_api.monitoring.authority import STAFF
 from platform_api.monitoring.models import Equipment, EquipmentState
 from platform_api.monitoring.registry import Shown
 from platform_api.monitoring.settings import settings
 
 blp = blueprint("equipment", "/monitoring/v1", "Equipment: registry, keys, present state, history")
-blueprints = [blp, *routes_faults.blueprints]
+blueprints = [blp, personal.blp, *routes_faults.blueprints]
 _SHOWN = tuple(name for name in schemas.EquipmentSchema().fields if name != "causes")
 _OF_STATE = frozenset(EquipmentState.__mapper__.columns.keys()) - frozenset(Equipment.__mapper__.columns.keys())
 for each in blueprints:

@@ -55,7 +55,8 @@ class HeartbeatSettings(MonitoringSettings):
 
     heartbeat_host: str = "127.0.0.1"
     heartbeat_port: int = Field(default=8455, ge=0, le=65535)
-    heartbeat_health_port: int = Field(default=8456, ge=0, le=65535, description="Health and metrics, on loopback.")
+    heartbeat_health_host: str = Field(default="127.0.0.1", description="Where health and metrics are served.")
+    heartbeat_health_port: int = Field(default=8456, ge=0, le=65535)
     heartbeat_tls_cert_file: Path
     heartbeat_tls_key_file: Path
     heartbeat_clock_ahead_s: float = Field(default=120.0, gt=0, description="How far a device's clock may be ahead.")
@@ -82,7 +83,8 @@ class HeartbeatSettings(MonitoringSettings):
 class ProberSettings(MonitoringSettings):
     """Of the prober."""
 
-    prober_health_port: int = Field(default=8457, ge=0, le=65535, description="Health and metrics, on loopback.")
+    prober_health_host: str = Field(default="127.0.0.1", description="Where health and metrics are served.")
+    prober_health_port: int = Field(default=8457, ge=0, le=65535)
     echo_ca_file: Path | None = Field(
         default=None, description="CA of the equipment's certificates; none: the system's."
     )

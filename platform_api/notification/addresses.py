@@ -8,7 +8,7 @@ import hmac
 import secrets
 from datetime import timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from platform_api.core import clock
@@ -97,6 +97,11 @@ def hint(address: str) -> str:
 def forget(session: Session) -> None:
     """Delete what the limits do not count any more, and codes that nobody entered."""
     session.execute(delete(CodeSent).where(CodeSent.at < clock.now() - _HOUR))
+    session.execute(
+        update(EmailAddress)
+        .where(EmailAddress.code_until < clock.now(), EmailAddress.code_sealed.is_not(None))
+        .values(code_sealed=None, code_until=None)
+    )
 
 
 def _send(session: Session, member_id: str, code_id: str) -> None:

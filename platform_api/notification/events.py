@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from platform_api.core import clock
 from platform_api.core.events import Event, subscribe
+from platform_api.core.events.forgetting import forget_messages
 from platform_api.notification import alerts, branches, members
 from platform_api.notification.alerts import NotKnownYet
 from platform_api.notification.announcing import Announcement, announce
@@ -59,6 +60,7 @@ def on_changed(session: Session, event: Event) -> None:
 @subscribe(SUBSCRIBER, "auth.MemberErased")
 def on_erased(session: Session, event: Event) -> None:
     """Remove tokens, address, preferences and history."""
+    forget_messages(session, event.data["member_id"])
     members.erase(session, event.data["member_id"], event.version)
 
 
@@ -202,5 +204,32 @@ def on_model(session: Session, event: Event) -> None:
             previous=str(data["previous_version"]) if data.get("previous_version") else none,
             metrics=metrics or none,
         ),
+        members.operators(session),
+    )
+
+
+@subscribe(SUBSCRIBER, "mlops.ModelHeldBack")
+def on_held_back(session: Session, event: Event) -> None:
+    """Tell the operators why a model did not come to serve."""
+    data = event.data
+    model = Word("model", data["model"])
+    ids = {"model": data["model"], "subject_id": data["subject_id"]}
+    what = _about(event, "model", "model_held_back", ids, model, model=model, reason=data["reason"])
+    announce(session, what, members.operators(session))
+
+
+@subscribe(SUBSCRIBER, "mlops.AuditFindings")
+def on_audit(session: Session, event: Event) -> None:
+    """Tell the operators what the analysis of the audit trails found."""
+    data = event.data
+    values: dict[str, Value] = {
+        "report": Word("audit_report", data["name"]),
+        "critical": data["critical"],
+        "warning": data["warning"],
+        "kinds": Several([Word("audit_finding", kind) for kind in data["kinds"]]),
+    }
+    announce(
+        session,
+        _about(event, "security", "audit_findings", {"audit": data["name"]}, **values),
         members.operators(session),
     )

@@ -37,6 +37,7 @@ KINDS = {
         Kind("for_you"),
         Kind("task"),
         Kind("model"),
+        Kind("security", waits=False, email=True, required=True),
     )
 }
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from platform_api.core.clock import now
 from platform_api.core.models import COLUMN_TYPES, NAMING, new_id
+from platform_api.core.telemetry import current_traceparent
 
 
 class Base(DeclarativeBase):
@@ -159,7 +160,10 @@ class Notification(Base):
 
 
 class Delivery(Base):
-    """A notification on one channel, to one device: `queued`, then `sent`, `failed` (given up) or `dropped` (no use)."""
+    """A notification on one channel, to one device: `queued`, then `sent`, `failed` (given up) or `dropped` (no use).
+
+    `traceparent`: of what it tells of; sending it is part of that trace.
+    """
 
     __tablename__ = "delivery"
     __table_args__ = (
@@ -183,6 +187,7 @@ class Delivery(Base):
     reference: Mapped[str | None]
     sent_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
+    traceparent: Mapped[str | None] = mapped_column(default=current_traceparent)
 
 
 class Flood(Base):

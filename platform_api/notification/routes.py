@@ -8,12 +8,12 @@ from platform_api.core.schemas import PEOPLE, IfMatch, tagged
 from platform_api.core.security import principal, require
 from platform_api.core.uploads import small_body
 from platform_api.core.web import blueprint, current_session, transaction
-from platform_api.notification import addresses, devices, preferences, routes_history, schemas, vault
+from platform_api.notification import addresses, devices, personal, preferences, routes_history, schemas, vault
 from platform_api.notification.models import Device, EmailAddress
 from platform_api.notification.settings import settings
 
 blp = blueprint("notification", "/notification/v1", "Notifications: devices, preferences, e-mail address")
-blueprints = [blp, *routes_history.blueprints]
+blueprints = [blp, personal.blp, *routes_history.blueprints]
 for each in blueprints:
     each.before_request(small_body)
 

@@ -3,7 +3,7 @@
 import hashlib
 from functools import cache
 
-from platform_api.core.encryption import Envelope, KeyRing
+from platform_api.core.encryption import Envelope, RingFile
 from platform_api.core.settings import SettingsError
 from platform_api.notification.settings import settings
 
@@ -20,17 +20,17 @@ def envelope() -> Envelope:
         raise SettingsError(
             "SMARTFIT_KEYRING_FILE: 설정이 없습니다 (not set; push tokens and e-mail addresses are sealed with it)"
         )
-    return Envelope(KeyRing.from_file(path))
+    return Envelope(RingFile(path))
 
 
 def seal(value: str, what: str, owner: str) -> bytes:
     """Seal `value`, the `what` of `owner`."""
-    return envelope().seal(value.encode(), _context(what, owner))
+    return envelope().seal(value.encode(), context(what, owner))
 
 
 def unseal(blob: bytes, what: str, owner: str) -> str:
     """Open it. Raises DecryptionError where it is not the `what` of `owner`."""
-    return envelope().open(blob, _context(what, owner)).decode()
+    return envelope().open(blob, context(what, owner)).decode()
 
 
 def address_hash(address: str) -> str:
@@ -45,5 +45,6 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _context(what: str, owner: str) -> bytes:
+def context(what: str, owner: str) -> bytes:
+    """What the `what` of `owner` is bound to."""
     return f"notification/{what}/{owner}".encode()

@@ -9,14 +9,16 @@ from sqlalchemy.orm import Session
 
 from platform_api.core import clock
 from platform_api.core.events import PermanentFailure
-from platform_api.search import hours, pending
+from platform_api.search import extractions, hours, pending
 from platform_api.search.documents import Facts
+from platform_api.search.keywords import Extracted
 from platform_api.search.models import Branch, Review
 
 FIELDS = (
     "name", "name_en", "description", "description_en", "address", "region", "latitude", "longitude", "timezone", "hours",
     "amenities", "prices", "phone", "status",
 )  # fmt: skip
+_PAGE = ("description", "description_en")
 _REVIEW_TEXTS = 60
 
 
@@ -38,6 +40,8 @@ def apply(session: Session, branch_id: str, version: int, data: Mapping[str, Any
     if branch is None:
         branch = Branch(branch_id=branch_id, traits={})
         session.add(branch)
+    elif any((data.get(name) or "") != (getattr(branch, name) or "") for name in _PAGE):
+        extractions.forget(session, branch_id)
     for name in FIELDS:
         setattr(branch, name, data.get(name))
     branch.description = data.get("description") or ""
@@ -74,25 +78,36 @@ def facts(session: Session, branch_ids: Sequence[str]) -> dict[str, Facts | None
         )
     }
     newest = func.row_number().over(partition_by=visible.c.branch_id, order_by=visible.c.created_at.desc())
-    numbered = select(visible.c.branch_id, visible.c.text, newest.label("place")).subquery()
+    numbered = select(visible.c.branch_id, visible.c.review_id, visible.c.text, newest.label("place")).subquery()
+    kept = extractions.of(session, branch_ids)
+    read = {(branch_id, review_id) for branch_id, row in kept.items() for review_id in row.review_ids}
     texts: dict[str, list[str]] = {}
-    for branch_id, text in session.execute(
-        select(numbered.c.branch_id, numbered.c.text).where(numbered.c.place <= _REVIEW_TEXTS)
+    for branch_id, review_id, text in session.execute(
+        select(numbered.c.branch_id, numbered.c.review_id, numbered.c.text).where(numbered.c.place <= _REVIEW_TEXTS)
     ):
-        texts.setdefault(branch_id, []).append(text)
+        if (branch_id, review_id) not in read:
+            texts.setdefault(branch_id, []).append(text)
+    extracted = {branch_id: extractions.extracted(row) for branch_id, row in kept.items()}
     return {
-        branch_id: _facts(branches.get(branch_id), counts.get(branch_id), texts.get(branch_id, ()))
+        branch_id: _facts(
+            branches.get(branch_id), counts.get(branch_id), texts.get(branch_id, ()), extracted.get(branch_id)
+        )
         for branch_id in branch_ids
     }
 
 
-def _facts(branch: Branch | None, counted: tuple[int, int, datetime] | None, texts: Sequence[str]) -> Facts | None:
+def _facts(
+    branch: Branch | None,
+    counted: tuple[int, int, datetime] | None,
+    texts: Sequence[str],
+    extracted: Extracted | None,
+) -> Facts | None:
     if branch is None or branch.status != "open":
         return None
     reviews, stars, latest = counted or (0, 0, branch.changed_at)
     fields = {name: getattr(branch, name) for name in FIELDS if name != "status"}
     return Facts(
-        branch_id=branch.branch_id, reviews=reviews, stars=int(stars), texts=texts, traits=branch.traits,
+        branch_id=branch.branch_id, reviews=reviews, stars=int(stars), texts=texts, extracted=extracted, traits=branch.traits,
         last_change=max(latest, branch.changed_at), **fields,
     )  # fmt: skip
 

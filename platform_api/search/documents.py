@@ -8,7 +8,7 @@ from typing import Any
 
 from platform_api.search import hours as opening
 from platform_api.search.hangul import initials, jamo
-from platform_api.search.keywords import Keywords, extract
+from platform_api.search.keywords import Extracted, Keywords, extract
 from platform_api.search.lexicon import lexicon, squeeze
 from platform_api.search.tokens import analyzer, pieces
 
@@ -27,7 +27,8 @@ class Facts:
 
     Attributes:
         ratings: number and sum of the visible reviews' ratings.
-        texts: of the newest visible reviews.
+        texts: of the newest visible reviews; where keywords were extracted before, of those that came later.
+        extracted: keywords that a language model found.
         traits: measured by the branch domain, name -> 0..1.
         last_change: of the branch, or its latest review.
     """
@@ -49,6 +50,7 @@ class Facts:
     reviews: int = 0
     stars: int = 0
     texts: Sequence[str] = ()
+    extracted: Extracted | None = None
     traits: Mapping[str, float] = field(default_factory=dict)
     last_change: datetime | None = None
 
@@ -94,7 +96,7 @@ def build(facts: Facts) -> Document:
     """The document of a branch."""
     words = lexicon()
     concepts = [words.concept("amenity", code) for code in facts.amenities]
-    said = extract(facts.description, facts.texts)
+    said = extract(facts.description, facts.texts, facts.extracted)
     traits = _traits(facts.traits, said)
     strong = [
         words.by_term[f"trait:{code}"]

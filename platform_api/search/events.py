@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from platform_api.core.events import Event, subscribe
+from platform_api.core.events.forgetting import forget_messages
 from platform_api.search import branches, members, reviews
 
 SUBSCRIBER = "search"
@@ -35,6 +36,7 @@ def on_access_granted(session: Session, event: Event) -> None:
 @subscribe(SUBSCRIBER, "auth.MemberErased")
 def on_member_erased(session: Session, event: Event) -> None:
     """Remove all that tells of the member, and tell those who hold copies of the reviews."""
+    forget_messages(session, event.data["member_id"])
     for review in members.erase(session, event.data["member_id"]):
         review.version += 1
         reviews.announce(session, review, "removed")

@@ -3,6 +3,9 @@
 Whatever makes a document out of date marks its branch in the table `pending`, in the same transaction, and wakes this
 process by NOTIFY; it makes the document anew, commits, and takes the mark out. A crash in between leaves the mark, and
 the document is made again. A second indexer waits until the first one's lock is free (hot standby).
+
+A rebuild is built beside, by a thread; one that is to be held is then written in step with the one that serves, so that
+letting it serve is a matter of a swap, and a crash in between loses nothing: the next indexer takes it up by its name.
 """
 
 import signal
@@ -72,10 +75,10 @@ class Indexer:
 
     def _serve(self, writer: Writer) -> None:
         with Listener(DOMAIN, pending.CHANNEL).open() as wait:
-            self._resume()
+            self._resume(writer)
             try:
                 while not self.stopping.is_set():
-                    self._start_rebuild(writer)
+                    self.look_after_rebuild(writer)
                     if not self.drain(writer):
                         wait(POLL)
             finally:
@@ -109,50 +112,77 @@ class Indexer:
             LAG.observe(max(0.0, (clock.now() - oldest).total_seconds()))
         return len(waiting)
 
-    def _resume(self) -> None:
+    def _resume(self, writer: Writer) -> None:
         """Take up what a former indexer left: a rebuild that never ended, or an index that is not there yet."""
         with unit_of_work(DOMAIN) as session:
-            for row in session.scalars(select(Rebuild).where(Rebuild.state == "running").with_for_update()):
+            row = rebuilds.unfinished(session, lock=True)
+            writer.resume(row.index_name if row is not None else None)
+            if row is not None and row.state == "running":
                 row.state, row.started_at = "waiting", None
+                session.flush()
             if self.engine.count() == 0 and session.scalar(select(Branch.branch_id).limit(1)) is not None:
                 rebuilds.ask(session, "system")
 
-    def _start_rebuild(self, writer: Writer) -> None:
+    def look_after_rebuild(self, writer: Writer) -> None:
+        """Bring the rebuild that is open a step further, if there is one and it is our turn."""
         if self._rebuilding is not None:
             if self._rebuilding.is_alive():
                 return
             self._rebuilding = None
         with unit_of_work(DOMAIN) as session:
-            row = session.scalars(
-                select(Rebuild).where(Rebuild.state == "waiting").order_by(Rebuild.asked_at).limit(1).with_for_update()
-            ).first()
+            row = rebuilds.unfinished(session, lock=True)
             if row is None:
                 return
-            row.state, row.started_at = "running", clock.now()
-            rebuild_id = row.rebuild_id
-        # From here on what changes is noted, and written into the new index before it serves.
-        self._changed = set()
-        self._rebuilding = threading.Thread(target=self._rebuild, args=(writer, rebuild_id), name="search-rebuild")
-        self._rebuilding.start()
+            if row.state in ("waiting", "running"):  # running, and nobody runs it: its thread has failed
+                row.state, row.started_at = "running", clock.now()
+                # From here on what changes is noted, and written into the new index before it serves.
+                self._changed = set()
+                job = (writer, row.rebuild_id, row.hold)
+                self._rebuilding = threading.Thread(target=self._rebuild, args=job, name="search-rebuild")
+            elif row.state == "rejecting":
+                writer.drop()
+                rebuilds.finish(row, "rejected")
+            elif row.state == "accepting" and writer.serving == row.index_name:
+                # Swapped already, when a crash came between.
+                rebuilds.finish(row, "done", documents=self.engine.count())
+            elif writer.held is None or writer.held != row.index_name:
+                rebuilds.finish(row, "failed", "the index that was held is gone")
+            elif row.state == "accepting":
+                rebuilds.finish(row, "done", documents=writer.swap())
+            elif row.held_until is not None and row.held_until < clock.now():
+                writer.drop()
+                rebuilds.finish(row, "rejected", "nobody accepted it in time")
+            else:
+                return
+            state, error = row.state, row.error
+        if self._rebuilding is not None:
+            self._rebuilding.start()
+        else:
+            log.info("rebuild_ended", state=state, error=error)
 
-    def _rebuild(self, writer: Writer, rebuild_id: str) -> None:
+    def _rebuild(self, writer: Writer, rebuild_id: str, hold: bool) -> None:
         size, reason = None, None
         try:
-            size = writer.rebuild(self._all(), self._catch_up)
+            size = writer.build(self._all(), self._catch_up)
+            if not hold:
+                size = writer.swap()
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"[:500]
             log.exception("rebuild_failed")
         self._changed = None
         with unit_of_work(DOMAIN) as session:
-            row = session.get(Rebuild, rebuild_id)
+            row = session.get(Rebuild, rebuild_id, with_for_update=True)
             if row is None:
                 return
             if self.stopping.is_set() and reason:
                 row.state, row.started_at = "waiting", None  # the next indexer takes it up
-                return
-            row.state, row.finished_at = "failed" if reason else "done", clock.now()
-            row.documents, row.error = size, reason
-        log.info("rebuilt", documents=size, error=reason)
+            elif reason or size is None:
+                rebuilds.finish(row, "failed", reason)
+            elif hold and writer.held is not None:
+                rebuilds.keep(row, writer.held, size)
+            else:
+                rebuilds.finish(row, "done", documents=size)
+        log.info("rebuilt", documents=size, held=hold, error=reason)
 
     def _all(self) -> Iterator[list[Document]]:
         with unit_of_work(DOMAIN) as session:

@@ -1,8 +1,8 @@
 """Keywords of a branch out of its page and its reviews, by morphemes alone: the offline extractor.
 
 A word counts by the number of texts that say it, not by how often one of them does, so that no single review decides;
-words that are denied (주차 안 됨) do not count. Extraction by a language model may replace this on the cold path: it only
-has to give the same `Keywords`.
+words that are denied (주차 안 됨) do not count. What a language model found (`extractions`) goes before it, for the texts that
+it has seen; reviews that came later are read here, and the two are put together.
 """
 
 import math
@@ -31,12 +31,44 @@ class Keywords:
     traits: dict[str, float]
 
 
-def extract(page: str, reviews: Sequence[str]) -> Keywords:
-    """Keywords of a branch: its own page counts as three reviews."""
+@dataclass(frozen=True)
+class Extracted:
+    """What a language model found in the page and a number of reviews.
+
+    Attributes:
+        words: the strongest first.
+        traits: code of a trait -> number of texts that say it.
+        reviews: number of reviews it has read.
+    """
+
+    words: tuple[str, ...]
+    traits: dict[str, int]
+    reviews: int
+
+
+def extract(page: str, reviews: Sequence[str], found: Extracted | None = None) -> Keywords:
+    """Keywords of a branch: its own page counts as three reviews.
+
+    Args:
+        found: what is known of the page and of earlier reviews; then `reviews` are those that came later.
+    """
+    texts = [*([] if found else [(page, 3)]), *((review, 1) for review in reviews)]
+    words, traits = _counted(texts, need=1 if len(reviews) < 5 and found is None else 2)
+    number = len(reviews)
+    if found is not None:
+        words = list(dict.fromkeys([*found.words, *words]))
+        traits.update(found.traits)
+        number += found.reviews
+    # Five imagined reviews that say nothing: one lone voice is no trait.
+    return Keywords(tuple(words[:MOST]), {code: round(count / (number + 5), 3) for code, count in traits.items()})
+
+
+def _counted(texts: Sequence[tuple[str, int]], need: int) -> tuple[list[str], Counter[str]]:
+    """Words that weigh at least `need`, the strongest first, and in how many texts each trait is said."""
     counts: Counter[str] = Counter()
     traits: Counter[str] = Counter()
     words = lexicon()
-    for text, weight in ((page, 3), *((review, 1) for review in reviews)):
+    for text, weight in texts:
         said = set(_said(text[:_LONGEST_TEXT]))
         codes = {
             words.concepts[word].code
@@ -47,11 +79,8 @@ def extract(page: str, reviews: Sequence[str]) -> Keywords:
             counts[word] += weight
         for code in codes:
             traits[code] += 1
-    need = 1 if len(reviews) < 5 else 2
     kept = [(count * math.log(1 + len(word)), word) for word, count in counts.items() if count >= need]
-    best = tuple(word for _, word in sorted(kept, key=lambda pair: (-pair[0], pair[1]))[:MOST])
-    # Five imagined reviews that say nothing: one lone voice is no trait.
-    return Keywords(best, {code: round(count / (len(reviews) + 5), 3) for code, count in traits.items()})
+    return [word for _, word in sorted(kept, key=lambda pair: (-pair[0], pair[1]))], traits
 
 
 def _said(text: str) -> Iterable[str]:

@@ -86,16 +86,34 @@ def refresh_taste(session: Session, member: Member) -> None:
 
 
 def taste(session: Session, member_id: str) -> Taste | None:
-    """The member's taste for the ranking; None where nothing is known."""
-    found: dict[str, Any] | None = session.scalar(select(Member.taste).where(Member.member_id == member_id))
-    return Taste(**found) if found else None
+    """The member's taste for the ranking; None where nothing is known.
+
+    A trait counts by the mean of what the member's own visits tell, and of what was learnt from all members' together.
+    """
+    row = session.execute(select(Member.taste, Member.learnt).where(Member.member_id == member_id)).first()
+    own, learnt = row or (None, None)
+    if not own and not learnt:
+        return None
+    own, learnt = own or {}, learnt or {}
+    traits, more = dict(own.get("traits", {})), learnt.get("traits", {})
+    for code in more:
+        traits[code] = round((traits.get(code, 0.0) + more[code]) / 2, 3)
+    return Taste(traits, own.get("amenities", {}), own.get("visited", {}), learnt.get("branches", {}))
 
 
 def described(session: Session, member_id: str) -> dict[str, Any]:
     """What is kept of the member's preferences, for the member to see."""
     member = session.get(Member, member_id)
     found = (member.taste if member else None) or {"traits": {}, "amenities": {}, "visited": {}}
-    return {"member_id": member_id, **found, "computed_at": member.taste_at if member else None}
+    learnt = (member.learnt if member else None) or {"branches": {}, "traits": {}}
+    return {
+        "member_id": member_id,
+        **found,
+        "computed_at": member.taste_at if member else None,
+        "recommended": learnt["branches"],
+        "learnt_traits": learnt["traits"],
+        "learnt_at": member.learnt_at if member else None,
+    }
 
 
 def erase(session: Session, member_id: str) -> list[Review]:
@@ -109,7 +127,7 @@ def erase(session: Session, member_id: str) -> list[Review]:
     for review in reviews:
         session.delete(review)
     session.execute(delete(Visit).where(Visit.member_id == member_id))
-    member.taste = member.taste_at = None
+    member.taste = member.taste_at = member.learnt = member.learnt_version = member.learnt_at = None
     pending.mark(session, {review.branch_id for review in reviews})
     if member.erased_at is None:
         member.erased_at = clock.now()

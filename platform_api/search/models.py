@@ -15,6 +15,8 @@ from platform_api.core.models import COLUMN_TYPES, NAMING, new_id
 
 REPORT_REASONS = ("spam", "abuse", "false", "privacy", "off_topic", "other")
 REVIEW_STATES = ("posted", "held", "removed")
+OPEN_REBUILD = ("waiting", "running", "built", "accepting", "rejecting")
+REBUILD_STATES = (*OPEN_REBUILD, "done", "rejected", "failed")
 
 
 class Base(DeclarativeBase):
@@ -50,6 +52,24 @@ class Branch(Base):
     changed_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class BranchKeywords(Base):
+    """What a language model found in the page and reviews of a branch. It is gone when any of these texts changes.
+
+    `traits`: code -> number of texts that say it. `digest`: of what it was asked, so that it need not be asked again.
+    """
+
+    __tablename__ = "branch_keywords"
+
+    branch_id: Mapped[str] = mapped_column(ForeignKey("branch.branch_id", ondelete="CASCADE"), primary_key=True)
+    model: Mapped[str]
+    version: Mapped[str]
+    digest: Mapped[str]
+    words: Mapped[list[str]]
+    traits: Mapped[dict[str, Any]]
+    review_ids: Mapped[list[str]]
+    extracted_at: Mapped[datetime] = mapped_column(default=now)
+
+
 class Visit(Base):
     """That a member has been in a branch, how often and when last."""
 
@@ -70,6 +90,10 @@ class Member(Base):
     member_id: Mapped[str] = mapped_column(primary_key=True)
     taste: Mapped[dict[str, Any] | None]
     taste_at: Mapped[datetime | None]
+    learnt: Mapped[dict[str, Any] | None]
+    """What the data side made of all members' visits: {branches: {id: 0..1}, traits: {code: -1..1}}."""
+    learnt_version: Mapped[str | None]
+    learnt_at: Mapped[datetime | None]
     erased_at: Mapped[datetime | None]
 
 
@@ -124,7 +148,11 @@ class Pending(Base):
 
 
 class Rebuild(Base):
-    """A rebuilding of the whole index, asked for or done."""
+    """A rebuilding of the whole index, asked for or done.
+
+    With `hold` the new index is built and does not serve until somebody accepts it: waiting -> running -> built ->
+    accepting -> done, or -> rejecting -> rejected. `index_name`: what the engine calls it.
+    """
 
     __tablename__ = "rebuild"
 
@@ -136,3 +164,6 @@ class Rebuild(Base):
     finished_at: Mapped[datetime | None]
     documents: Mapped[int | None]
     error: Mapped[str | None]
+    hold: Mapped[bool] = mapped_column(default=False)
+    index_name: Mapped[str | None]
+    held_until: Mapped[datetime | None]

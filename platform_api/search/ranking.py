@@ -31,16 +31,18 @@ _DEAR_WON = 200_000
 
 @dataclass(frozen=True)
 class Taste:
-    """What a member prefers, computed from visits and reviews (`preferences`).
+    """What a member prefers, computed from visits and reviews (`members`).
 
     Attributes:
         traits, amenities: code -> -1 (dislikes) to 1 (likes).
         visited: branch -> visits.
+        recommended: branch -> 0 to 1, learnt from where members like this one go.
     """
 
     traits: Mapping[str, float] = field(default_factory=dict)
     amenities: Mapping[str, float] = field(default_factory=dict)
     visited: Mapping[str, int] = field(default_factory=dict)
+    recommended: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -168,4 +170,5 @@ def personal(source: Mapping[str, Any], taste: Taste) -> float:
     value = sum(weight * source["traits"].get(code, 0.0) for code, weight in taste.traits.items())
     value += 0.5 * sum(weight for code, weight in taste.amenities.items() if code in source["amenities"])
     value += 0.5 * math.log1p(taste.visited.get(source["branch_id"], 0))
+    value += taste.recommended.get(source["branch_id"], 0.0)
     return 1 / (1 + math.exp(-value))

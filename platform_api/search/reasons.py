@@ -59,6 +59,9 @@ def why(ranked: Ranked) -> list[Reason]:
         elif liked := _liked(source, context.taste):
             ko, en = ", ".join(c.ko for c in liked), ", ".join(c.en.lower() for c in liked)
             found.append(Reason("personal", f"좋아하시는 점: {ko}", f"What you like: {en}"))
+        elif context.taste.recommended.get(source["branch_id"], 0.0) >= _LIKES:
+            ko, en = "취향이 비슷한 회원들이 찾는 곳", "Members with a taste like yours come here"
+            found.append(Reason("recommended", ko, en))
     if source["reviews"] >= 3 and source["rating"] >= 4.0:
         count, stars = source["reviews"], source["rating"]
         found.append(Reason("rating", f"평점 {stars:.1f} (리뷰 {count}개)", f"Rated {stars:.1f} by {count} members"))

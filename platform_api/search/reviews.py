@@ -12,7 +12,7 @@ from platform_api.core.events import publish
 from platform_api.core.pagination import page
 from platform_api.core.schemas import check_match
 from platform_api.core.security import Principal, audit
-from platform_api.search import members, pending
+from platform_api.search import extractions, members, pending
 from platform_api.search.models import Branch, Review
 
 LONGEST = 2000
@@ -129,7 +129,8 @@ def own(session: Session, who: Principal, review_id: str) -> Review:
 
 
 def announce(session: Session, review: Review, state: str) -> None:
-    """Publish how a review stands, and have its branch indexed anew."""
+    """Publish how a review stands, and have its branch indexed anew, without what was extracted of its former text."""
+    extractions.forget(session, review.branch_id, review.review_id)
     data = {
         "review_id": review.review_id,
         "branch_id": review.branch_id,

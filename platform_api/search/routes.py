@@ -1,7 +1,6 @@
 """HTTP of search: finding branches and suggestions (with or without a login), profiles, the index; reviews in their module."""
 
 import threading
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +12,17 @@ from platform_api.core.schemas import PageQuery
 from platform_api.core.security import principal, require
 from platform_api.core.uploads import small_body
 from platform_api.core.web import blueprint, current_session, transaction
-from platform_api.search import answers, members, pending, rebuilds, routes_reviews, schemas
+from platform_api.search import (
+    answers,
+    hot,
+    members,
+    pending,
+    personal,
+    rebuilds,
+    routes_internal,
+    routes_reviews,
+    schemas,
+)
 from platform_api.search.callers import anyone, taste_of_caller
 from platform_api.search.engines import EngineUnavailable
 from platform_api.search.engines.choice import engine
@@ -24,9 +33,10 @@ from platform_api.search.suggesting import suggest
 from platform_api.search.tokens import analyzer
 
 blp = blueprint("search", "/search/v1", "Finding a branch in plain Korean; reviews; the index")
-blueprints = [blp, *routes_reviews.blueprints]
+blueprints = [blp, personal.blp, *routes_reviews.blueprints]
 for each in blueprints:
     each.before_request(small_body)
+blueprints.append(routes_internal.internal)
 
 
 def init_app(app: Flask) -> None:
@@ -36,7 +46,7 @@ def init_app(app: Flask) -> None:
     Raises:
         SettingsError: names each wrong setting.
     """
-    for cached in (settings, engine):
+    for cached in (settings, engine, hot.answers, routes_internal.pseudonyms):
         cached.cache_clear()
     settings()
     warming = threading.Event()
@@ -62,11 +72,19 @@ def _unavailable(_: EngineUnavailable) -> Response:
 @anyone
 @blp.arguments(schemas.BranchQuery, location="query")
 @blp.response(200, schemas.BranchPage)
-def find_branches(query: dict[str, Any]) -> tuple[dict[str, Any], int, Mapping[str, str]]:
+def find_branches(query: dict[str, Any]) -> Response:
     """Branches for a sentence, the best first, with the reasons. With a login, by your preferences as well."""
-    asked, start = answers.asked(query), answers.start_of(query["cursor"])
-    found = find(engine(), asked, clock.now(), taste_of_caller() if query["personal"] else None)
-    return answers.page(found, start, query["limit"]), 200, {"Server-Timing": answers.timing(found.stages_ms)}
+    asked, start, moment = answers.asked(query), answers.start_of(query["cursor"]), clock.now()
+    taste = taste_of_caller() if query["personal"] else None
+    question = hot.question(engine(), asked, moment, taste, start, query["limit"])
+    if (kept := hot.kept(question)) is not None:
+        return kept
+    found = find(engine(), asked, moment, taste)
+    answer = hot.keep(
+        question, schemas.BranchPage().dumps(answers.page(found, start, query["limit"]), ensure_ascii=False)
+    )
+    answer.headers["Server-Timing"] = answers.timing(found.stages_ms)
+    return answer
 
 
 @blp.get("/branches/<branch_id>")
@@ -108,7 +126,7 @@ def index_state() -> dict[str, Any]:
 @transaction("search", idempotent=True)
 @blp.response(202, schemas.RebuildSchema)
 def ask_rebuild() -> tuple[Rebuild, int, dict[str, str]]:
-    """Have the whole index built anew; the present one serves until then."""
+    """Have the whole index built anew; the present one serves until then. The rebuild under way, where there is one."""
     row = rebuilds.ask_as(current_session(), principal())
     return row, 202, {"Location": f"/search/v1/index/rebuilds/{row.rebuild_id}"}
 

@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from platform_api.core.schemas import Strict, page_of
+from platform_api.search.models import REBUILD_STATES
 
 CODE = validate.Regexp(r"^[a-z][a-z0-9_]{0,39}\Z", error="Not a code.")
 ORDERS = ("best", "distance", "rating", "price")
@@ -180,29 +181,37 @@ class ProfileSchema(Schema):
 
 
 class PreferencesSchema(Schema):
-    """What search holds of a member's preferences; computed from visits and reviews, -1 (dislikes) to 1 (likes)."""
+    """What search holds of a member's preferences; computed from visits and reviews, -1 (dislikes) to 1 (likes).
+
+    `recommended` (branch -> 0 to 1) and `learnt_traits` were learnt nightly from the visits of all members together.
+    """
 
     member_id = fields.String()
     traits = fields.Dict(keys=fields.String(), values=fields.Float())
     amenities = fields.Dict(keys=fields.String(), values=fields.Float())
     visited = fields.Dict(keys=fields.String(), values=fields.Integer())
     computed_at = fields.AwareDateTime(allow_none=True)
+    recommended = fields.Dict(keys=fields.String(), values=fields.Float())
+    learnt_traits = fields.Dict(keys=fields.String(), values=fields.Float())
+    learnt_at = fields.AwareDateTime(allow_none=True)
 
 
 # --- the index
 
 
 class RebuildSchema(Schema):
-    """A rebuilding of the index."""
+    """A rebuilding of the index. With `hold`, the new index (`built`) serves once it is accepted, and not otherwise."""
 
     rebuild_id = fields.String()
-    state = fields.String(validate=validate.OneOf(("waiting", "running", "done", "failed")))
+    state = fields.String(validate=validate.OneOf(REBUILD_STATES))
     asked_by = fields.String()
     asked_at = fields.AwareDateTime()
     started_at = fields.AwareDateTime(allow_none=True)
     finished_at = fields.AwareDateTime(allow_none=True)
     documents = fields.Integer(allow_none=True)
     error = fields.String(allow_none=True)
+    hold = fields.Boolean()
+    held_until = fields.AwareDateTime(allow_none=True, metadata={"description": "Dropped then, unless it is accepted."})
 
 
 class IndexSchema(Schema):

@@ -29,6 +29,14 @@ class SearchSettings(Settings):
     search_reports_to_hide: int = Field(
         default=5, ge=1, description="Members whose open reports hide a review until an operator decides."
     )
+    search_answers_kept_s: float = Field(
+        default=10.0, ge=0, le=60, description="Seconds that an answer is given again to the same question; 0: never."
+    )
+    search_hold_s: float = Field(
+        default=1800.0,
+        gt=0,
+        description="Seconds that a new index is held for somebody to accept it, before it is dropped.",
+    )
     search_indexer_host: str = "127.0.0.1"
     search_indexer_port: int = Field(default=8456, ge=0, le=65535, description="Health and metrics of the indexer.")
 

@@ -1,6 +1,9 @@
 """What every bus promises, on each of them: delivered, once in effect, one subscriber's trouble is nobody else's."""
 
+import contextlib
 import json
+import socket
+import socketserver
 import threading
 import time
 import uuid
@@ -19,6 +22,7 @@ from infra.local.postgres import free_port
 from platform_api.core.database import unit_of_work
 from platform_api.core.events import Event, TransientFailure, envelope, inbox, publish, registry
 from platform_api.core.events.bus import Bus, BusUnavailable
+from platform_api.core.events.bus import rabbitmq as rabbitmq_bus
 from platform_api.core.events.bus.local import LocalBus
 from platform_api.core.events.bus.rabbitmq import (
     EXCHANGE,
@@ -31,6 +35,7 @@ from platform_api.core.events.lanes import LANES
 from platform_api.core.events.worker import Worker
 from platform_api.core.models import AuditRecord, InboxEvent, OutboxEvent
 from platform_api.core.security import audit
+from platform_api.core.telemetry.tracing import current_traceparent, span
 from tests.waiting import wait_for
 
 TYPE = "auth.TestHappened"
@@ -64,16 +69,26 @@ def handlers(
 
 
 @pytest.fixture
-def upgrade(handlers: dict[str, list[registry.Handler]], tmp_path: Path) -> Callable[[], None]:
+def upgrade(
+    handlers: dict[str, list[registry.Handler]], tmp_path: Path, bus: Bus, request: pytest.FixtureRequest
+) -> Callable[[], None]:
     """Makes this release one that knows the newer type, and the field that the newer version of the old one has."""
 
     def make() -> None:
+        # First who hears it: what is published while nobody does is nobody's, and a release brings both at once.
+        for subscriber in handlers:
+            registry._handlers[subscriber][NEWER_TYPE] = handlers[subscriber]
+        if isinstance(bus, RabbitBus):
+            # All of them, as each process of a release does at its start. One alone (a consumer that connects again just
+            # now) would make the event routable, and so sent, before the others hear it.
+            with pika.BlockingConnection(pika.URLParameters(request.getfixturevalue("rabbitmq"))) as connection:
+                for subscriber in handlers:
+                    queue = queue_name(subscriber, str(SCHEMA["x-lane"]))
+                    connection.channel().queue_bind(queue, EXCHANGE, routing_key=NEWER_TYPE)
         newer = {**SCHEMA, "properties": {**SCHEMA["properties"], "newer": {"type": "string"}}}  # type: ignore[dict-item]
         for type in (TYPE, NEWER_TYPE):
             (tmp_path / "schemas" / f"{type}.json").write_text(json.dumps(newer))
         envelope.validator.cache_clear()
-        for subscriber in handlers:
-            registry._handlers[subscriber][NEWER_TYPE] = handlers[subscriber]
 
     return make
 
@@ -151,6 +166,32 @@ def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
 def test_each_event_reaches_each_subscriber_once(worker: Worker) -> None:
     _send(*range(30))
     _until(lambda: _effects("access") == list(range(30)) and _effects("auth") == list(range(30)))
+
+
+def test_a_trace_goes_on_in_the_handler_and_in_what_it_publishes_next(
+    handlers: dict[str, list[registry.Handler]], worker: Worker
+) -> None:
+    """Without an SDK and without an endpoint, too; and at the second try, from the inbox."""
+    seen: dict[str, list[str | None]] = {"access": [], "auth": []}
+    failures = iter([TransientFailure("away")])
+
+    def goes_on(session: Session, event: Event) -> None:
+        seen["access"].append(current_traceparent())
+        for error in failures:
+            raise error
+        if event.data["n"] == 1:
+            publish(session, TYPE, "next", 1, {"n": 2})
+
+    handlers["access"].append(goes_on)
+    handlers["auth"].append(lambda _, event: seen["auth"].append(current_traceparent()))
+    traceparent = f"00-{uuid.uuid4().hex}-00f067aa0ba902b7-01"
+    with span("request", traceparent=traceparent):
+        _send(1)
+    _until(lambda: _effects("auth") == [1, 2] and _effects("access") == [1, 2])
+    # Three: one that failed, its second try, and what that published.
+    assert [(told or "").split("-")[1] for told in seen["access"]] == [traceparent.split("-")[1]] * 3
+    assert [(told or "").split("-")[1] for told in seen["auth"]] == [traceparent.split("-")[1]] * 2
+    assert current_traceparent() is None
 
 
 def test_an_event_published_again_has_no_second_effect(bus: Bus, worker: Worker) -> None:
@@ -394,6 +435,63 @@ def test_a_connection_lost_unnoticed_costs_no_event(impatient: RabbitBus) -> Non
     time.sleep(5)
     impatient.publish(Event.new(TYPE, "m1", 2, {"n": 2}))
     assert impatient._local.connection is not connection
+
+
+class Wire(socketserver.ThreadingTCPServer):
+    """A broker's port at which one connection can be made deaf: it stays open, and the broker's words are lost on it."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Ends)
+        self.broker = ("127.0.0.1", port)
+        self.ends: list[tuple[threading.Event, socket.socket]] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Ends(socketserver.BaseRequestHandler):
+    server: Wire
+
+    def handle(self) -> None:
+        deaf = threading.Event()
+        with socket.create_connection(self.server.broker) as broker:
+            self.server.ends.append((deaf, broker))
+            back = threading.Thread(target=self._carry, args=(broker, self.request, deaf), daemon=True)
+            back.start()
+            self._carry(self.request, broker, threading.Event())
+
+    @staticmethod
+    def _carry(source: socket.socket, target: socket.socket, deaf: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if not deaf.is_set():
+                    target.sendall(data)
+            target.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("bus", ["rabbitmq"], indirect=True)
+def test_a_broker_that_never_confirms_holds_up_no_relay(
+    bus: Bus, rabbitmq: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rabbitmq_bus, "ANSWER_SECONDS", 2.0)
+    node = pika.URLParameters(rabbitmq)
+    wire = Wire(node.port)
+    # No heartbeat tells of it either.
+    url = rabbitmq.replace(f":{node.port}/", f":{wire.server_address[1]}/") + "?heartbeat=600"
+    behind = RabbitBus(url, ["access", "auth"])
+    try:
+        behind.publish(Event.new(TYPE, "m1", 1, {"n": 1}))
+        wire.ends[0][0].set()
+        behind.publish(Event.new(TYPE, "m1", 2, {"n": 2}))
+        assert len(wire.ends) == 2
+        wire.ends[1][0].set()
+        wire.broker = ("127.0.0.1", free_port())
+        with pytest.raises(BusUnavailable):
+            behind.publish(Event.new(TYPE, "m1", 3, {"n": 3}))
+    finally:
+        behind.close()
+        wire.shutdown()
+        wire.server_close()
 
 
 def test_a_broker_that_is_away_is_told_from_an_event_that_is_refused(handlers: object) -> None:

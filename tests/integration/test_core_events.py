@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from platform_api.core.database import database, on_commit, on_rollback, unit_of_work
@@ -213,6 +213,30 @@ def test_failed_handler_leaves_nothing_and_becomes_a_dead_letter_that_can_be_rep
         assert replay(session, "access") == 1
     assert _drain() == 1
     assert test_event == [("m1", 1)]
+
+
+def test_sent_and_handled_events_go_after_a_week_unsent_and_dead_ones_stay(test_event: list[tuple[str, int]]) -> None:
+    _publish(1)
+    assert _drain() == 1
+    _failing(PermanentFailure("cannot ever work"))
+    _publish(2)
+    assert _drain() == 1
+    _publish(3)
+    for domain in ("auth", "access"):
+        with unit_of_work(domain) as session:
+            relay.forget_old(session)
+            ages = "sent_at = sent_at - interval '8 days'", "done_at = done_at - interval '8 days'"
+            session.execute(text(f"UPDATE outbox SET {ages[0]}"))
+            session.execute(text(f"UPDATE inbox SET {ages[1]}"))
+    with unit_of_work("auth") as session:
+        assert session.scalar(select(func.count()).select_from(OutboxEvent)) == 3
+    for domain in ("auth", "access"):
+        with unit_of_work(domain) as session:
+            relay.forget_old(session)
+    with unit_of_work("auth") as session:
+        assert [row.envelope["data"]["n"] for row in session.scalars(select(OutboxEvent))] == [3]
+    with unit_of_work("access") as session:
+        assert [(row.envelope["data"]["n"], row.status) for row in session.scalars(select(InboxEvent))] == [(2, "dead")]
 
 
 def test_permanent_failure_is_dead_at_once_and_transient_never(test_event: list[tuple[str, int]]) -> None:

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -73,6 +74,21 @@ def test_the_circuit_opens_after_failures_and_spares_the_service(service: Script
     assert len(service.seen) == 5
     with pytest.raises(ServiceUnavailable, match="circuit open"):
         caller.get("/")
+
+
+def test_calls_of_several_threads_go_side_by_side(service: Scripted) -> None:
+    together = threading.Barrier(4)
+
+    class Waits(dict[str, tuple[int, Any, float]]):
+        def get(self, path: str, default: Any = None) -> Any:
+            # Nobody is answered until all four have asked.
+            together.wait(10)
+            return (200, {}, 0)
+
+    service.answers = Waits()
+    caller = client("card", service.url, timeout=(2.0, 15.0))
+    with ThreadPoolExecutor(4) as pool:
+        assert [answer.status_code for answer in pool.map(lambda _: caller.get("/"), range(4))] == [200] * 4
 
 
 def test_refusals_are_answers_not_failures(service: Scripted) -> None:

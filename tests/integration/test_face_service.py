@@ -19,18 +19,30 @@ from ml_bentos.face.images import decode_image
 from ml_bentos.face.quality import assess
 from ml_bentos.face.service import pair_body
 from ml_bentos.face.thresholds import Thresholds
+from tests import face_versions
+from tests.waiting import wait_for
 
 IMAGE = {"Content-Type": "image/jpeg"}
 BYTES = {"Content-Type": "application/octet-stream"}
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of models that the service looks at."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def url(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     home = tmp_path_factory.mktemp("bentoml")
-    environment = os.environ | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    environment = os.environ | {
+        "BENTOML_HOME": str(home),
+        "BENTOML_DO_NOT_TRACK": "True",
+        registry.VARIABLE: str(models),
+    }
     command = [sys.executable, "-m", "bentoml", "serve", "ml_bentos.face.service:FaceService"]
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -101,6 +113,40 @@ def test_bad_input_is_a_problem(url: str, data: bytes, code: str) -> None:
     assert framed.json()["code"] == code
     assert framed.json()["field"] == "first"
     assert requests.post(f"{url}/compare", data=b"\xff", headers=BYTES, timeout=20).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["healthz", "livez", "readyz", "metrics"])
+def test_who_runs_it_sees_how_it_is(url: str, path: str) -> None:
+    assert requests.get(f"{url}/{path}", timeout=20).status_code == 200
+
+
+def test_another_version_takes_its_place_and_a_damaged_one_does_not(
+    url: str, models: Path, blair: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(registry.VARIABLE, str(models))
+
+    def embedded() -> tuple[str, np.ndarray]:
+        answer = requests.post(f"{url}/embed", data=blair[0], headers=IMAGE, timeout=20).json()
+        return answer["model_version"], np.frombuffer(base64.b64decode(answer["vector"]), "<f4")
+
+    def state() -> dict[str, str]:
+        answer: dict[str, str] = requests.post(f"{url}/state", timeout=20).json()
+        return answer
+
+    before = embedded()[1]
+    face_versions.stored(models, "turned-1")
+    registry.set_live("face", "turned-1")
+    wait_for(lambda: state()["model_version"] == "turned-1", 60)
+    version, after = embedded()
+    assert version == "turned-1"
+    assert after @ face_versions.turned(before, "turned-1") > 0.999
+    assert abs(float(after @ before)) < 0.5, "under another version a vector means nothing"
+    (face_versions.stored(models, "torn-1") / "embedder.onnx").write_bytes(b"torn")
+    registry.set_live("face", "torn-1")
+    wait_for(lambda: state()["trouble"], 30)
+    assert embedded()[0] == "turned-1"
+    registry.set_live("face", weights.DEFAULT)
+    wait_for(lambda: state()["model_version"] == weights.DEFAULT, 60)
 
 
 def test_a_packed_model_carries_what_is_needed_to_use_it(tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """The gateway through a real Envoy, with small backends behind it: what gets through, and what each refusal looks like."""
 
-import http.server
 import json
-import socket
 import subprocess
 import threading
 import time
@@ -15,49 +13,10 @@ import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from infra.gateway import envoy
-from infra.gateway.description import Address, Gateway, Limits, Rate, Tls, routes_of
-from infra.local.certificates import authority, server
+from infra.gateway.description import Address, Limits, Rate
+from infra.local.certificates import authority
 from infra.local.postgres import free_port
-
-Answer = tuple[int, dict[str, Any]]
-
-
-class Backend:
-    """An HTTP server that answers by `answer(path)` and keeps the requests it got."""
-
-    def __init__(self, answer: Callable[[str], Answer] | None = None, port: int = 0) -> None:
-        self.seen: list[tuple[str, str, dict[str, str]]] = []
-        reply = answer or (lambda path: (200, {"path": path}))
-        seen = self.seen
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _serve(self) -> None:
-                self.rfile.read(int(self.headers.get("content-length", 0)))
-                seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
-                status, body = reply(self.path)
-                data = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_GET = do_POST = do_PUT = do_DELETE = _serve
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.server.daemon_threads = True
-        self.address = Address("127.0.0.1", self.server.server_address[1])
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+from tests.gateway_world import Backend, gateway_before, start
 
 
 class Running(NamedTuple):
@@ -69,33 +28,6 @@ class Running(NamedTuple):
     token: Callable[..., dict[str, str]]
 
 
-def _start(gateway: Gateway, folder: Path) -> "subprocess.Popen[bytes]":
-    config = folder / "envoy.json"
-    envoy.write(gateway, config)
-    with (folder / "envoy.log").open("ab") as output:
-        process = subprocess.Popen(envoy.command(config), stdout=output, stderr=output)
-    for _ in range(200):
-        try:
-            socket.create_connection((gateway.listen[0].host, gateway.listen[0].port), 1).close()
-            return process
-        except OSError:
-            assert process.poll() is None, (folder / "envoy.log").read_text()
-            time.sleep(0.05)
-    raise AssertionError("Envoy did not open its port")
-
-
-def _gateway(folder: Path, limits: Limits, **clusters: tuple[Address, ...]) -> Gateway:
-    certificate = server(folder, "gateway")
-    return Gateway(
-        listen=(Address("127.0.0.1", free_port()),),
-        clusters=clusters,
-        tls=Tls(certificate.chain, certificate.key, hsts_seconds=300),
-        admin=Address("127.0.0.1", free_port()),
-        limits=limits,
-        routes=routes_of(("auth", "access")),
-    )
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("gateway")
@@ -104,9 +36,18 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     jwks = {"keys": [{**public, "kid": "k1", "use": "sig", "alg": "EdDSA"}]}
     auth = Backend(lambda path: (200, jwks if path.endswith("jwks.json") else {"path": path}))
     access = Backend(lambda path: (418, {"own": True}) if path.endswith("/teapot") else (200, {"path": path}))
-    limits = Limits(general=Rate(2000, 2000), sensitive=Rate(1, 5), max_body_bytes=1024 * 1024)
-    gateway = _gateway(folder, limits, auth=(auth.address,), access=(access.address,), platform=(auth.address,))
-    process = _start(gateway, folder)
+    limits = Limits(
+        general=Rate(2000, 2000), sensitive=Rate(1, 5), account=Rate(2000, 2000), max_body_bytes=1024 * 1024
+    )
+    gateway = gateway_before(
+        folder,
+        limits,
+        auth=(auth.address,),
+        access=(access.address,),
+        platform=(auth.address,),
+        dagster=(access.address,),
+    )
+    process = start(gateway, folder)
 
     def token(key: Ed25519PrivateKey = signer, **claims: object) -> dict[str, str]:
         body = {"iss": "smartfit-auth", "aud": "smartfit", "sub": "m1", "exp": int(time.time()) + 60, **claims}
@@ -220,7 +161,7 @@ def test_public_and_device_routes_need_no_access_token(running: Running, method:
         assert running.access.seen[-1][2]["authorization"] == "Bearer device-assertion"
 
 
-def test_health_of_a_domain_and_of_the_gateway(running: Running) -> None:
+def test_health_of_a_domain_and_of_thegateway_before(running: Running) -> None:
     assert running.session.get(running.url + "/access/readyz").json() == {"path": "/readyz"}
     alive = running.session.get(running.url + "/healthz")
     assert alive.json() == {"service": "gateway", "status": "ok"}
@@ -277,8 +218,8 @@ def test_old_tls_is_refused(running: Running, tmp_path: Path) -> None:
 def test_domain_that_comes_back_within_a_second_costs_no_request(tmp_path: Path) -> None:
     port = free_port()
     away = Address("127.0.0.1", port)
-    gateway = _gateway(tmp_path, Limits(), auth=(away,), access=(away,), platform=(away,))
-    process = _start(gateway, tmp_path)
+    gateway = gateway_before(tmp_path, Limits(), auth=(away,), access=(away,), platform=(away,))
+    process = start(gateway, tmp_path)
     url, verify = f"https://127.0.0.1:{gateway.listen[0].port}", str(authority(tmp_path).chain)
     try:
         answer = requests.post(url + "/auth/v1/tokens/refresh", json={}, verify=verify)
@@ -296,11 +237,11 @@ def test_domain_that_comes_back_within_a_second_costs_no_request(tmp_path: Path)
 
 
 def test_instance_that_fails_is_ejected(tmp_path: Path) -> None:
-    broken, sound = Backend(lambda _: (503, {})), Backend()
-    gateway = _gateway(
+    broken, sound = Backend(lambda path: (200 if path == "/readyz" else 503, {})), Backend()
+    gateway = gateway_before(
         tmp_path, Limits(), auth=(broken.address, sound.address), access=(sound.address,), platform=(sound.address,)
     )
-    process = _start(gateway, tmp_path)
+    process = start(gateway, tmp_path)
     url, verify = f"https://127.0.0.1:{gateway.listen[0].port}", str(authority(tmp_path).chain)
     try:
         statuses = [
@@ -315,12 +256,26 @@ def test_instance_that_fails_is_ejected(tmp_path: Path) -> None:
         sound.close()
 
 
-def test_envoy_refuses_a_wrong_file_by_name(tmp_path: Path) -> None:
-    missing = Tls(tmp_path / "none.pem", tmp_path / "none.key")
-    address = (Address("127.0.0.1", 1),)
-    gateway = Gateway(
-        listen=address, clusters={"auth": address}, tls=missing, admin=Address("127.0.0.1", 2), routes=routes_of(())[:0]
-    )
-    envoy.write(gateway, tmp_path / "envoy.json")
-    with pytest.raises(envoy.GatewayError, match=r"none\.key"):
-        envoy.validate(tmp_path / "envoy.json")
+def test_pages_without_rights_of_their_own_are_for_operators_only(running: Running) -> None:
+    page = running.url + "/dagster/runs"
+    member, operator = (running.token(roles=roles) for roles in (["customer", "helper"], ["helper", "operator"]))
+    _assert_problem(running.session.get(page), 401, "unauthorized")
+    _assert_problem(running.session.get(page, headers=member), 403, "operators_only")
+    assert running.session.get(page, headers=operator).json() == {"path": "/dagster/runs"}
+    assert "authorization" not in running.access.seen[-1][2]
+    forged = running.token(Ed25519PrivateKey.generate(), roles=["operator"])
+    _assert_problem(running.session.get(page, headers=forged), 401, "unauthorized")
+    assert running.session.get(running.url + "/dagster", headers=operator).status_code == 200
+    _assert_problem(running.session.get(running.url + "/dagsterx", headers=operator), 404, "not_found")
+
+
+def test_a_browser_logs_in_by_cookie_there_and_nowhere_else(running: Running) -> None:
+    token = running.token(roles=["operator"])["Authorization"].removeprefix("Bearer ")
+    cookie = {"Cookie": f"__Secure-smartfit-operator={token}"}
+    assert running.session.get(running.url + "/dagster/runs", headers=cookie).status_code == 200
+    _assert_problem(running.session.get(running.url + "/access/v1/branches", headers=cookie), 401, "unauthorized")
+    html = {"Accept": "text/html,application/xhtml+xml"}
+    sent = running.session.get(running.url + "/dagster/runs", headers=html, allow_redirects=False)
+    assert (sent.status_code, sent.headers["location"]) == (303, "/console/login")
+    elsewhere = running.session.get(running.url + "/access/v1/branches", headers=html, allow_redirects=False)
+    assert elsewhere.status_code == 401

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from platform_api.auth.addresses import client_address, network_of
 from platform_api.auth.card import Card, luhn_valid
 from platform_api.auth.members import Registration, email_key
 from platform_api.auth.models import is_id, new_id
 from platform_api.auth.passwords import check_password
 from platform_api.auth.photos import TEXTS
-from platform_api.auth.settings import networks
+from platform_api.auth.settings import AuthSettings
 from platform_api.auth.throttle import Limit, key_of
+from platform_api.core.addresses import client_address, network_of, networks
 from platform_api.core.errors import Problem
 
 
@@ -132,3 +132,20 @@ def test_every_reason_is_told_in_korean_and_english() -> None:
     for korean, english in TEXTS.values():
         assert any("가" <= letter <= "힣" for letter in korean)
         assert english.isascii()
+
+
+REQUIRED = {"card_url": "https://card", "card_api_key": "k", "access_internal_url": "https://access"}
+
+
+def test_passwords_are_hashed_no_faster_than_owasp_allows() -> None:
+    """Argon2id: at least 19 MiB and 2 passes, or one of the equals (OWASP Password Storage Cheat Sheet)."""
+    shipped = AuthSettings.model_fields
+    assert shipped["argon2_memory_kib"].default >= 19456
+    assert shipped["argon2_time_cost"].default >= 2
+    assert AuthSettings(environment="production", **REQUIRED).argon2_parallelism >= 1
+    for memory, time in ((19456, 2), (47104, 1), (7168, 5)):
+        AuthSettings(environment="production", argon2_memory_kib=memory, argon2_time_cost=time, **REQUIRED)
+    for memory, time in ((19455, 2), (19456, 1), (7168, 4), (64, 50)):
+        with pytest.raises(ValueError, match="SMARTFIT_ARGON2_MEMORY_KIB"):
+            AuthSettings(environment="production", argon2_memory_kib=memory, argon2_time_cost=time, **REQUIRED)
+    assert AuthSettings(environment="test", argon2_memory_kib=64, argon2_time_cost=1, **REQUIRED)

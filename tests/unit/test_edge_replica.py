@@ -15,7 +15,8 @@ from access_edge.feed import Change, Delta, RawPage
 from access_edge.records import pack
 from access_edge.replica import DAMAGED, Replica, ReplicaDamaged
 from access_edge.replica_schema import TABLES
-from platform_api.core.encryption import Envelope, KeyRing
+from platform_api.core.encryption import Envelope, KeyRing, RingFile
+from tests.waiting import wait_for
 
 NOW = datetime(2026, 6, 10, 10, 30, tzinfo=UTC)
 RING = KeyRing.generate()
@@ -246,6 +247,26 @@ def test_templates_under_a_lost_key_are_damage(tmp_path: Path) -> None:
     again.set_aside(damage.value)
     assert again.count("member") == 1
     again.close()
+
+
+def test_templates_are_put_under_a_new_key_and_open_when_the_old_one_is_gone(tmp_path: Path) -> None:
+    ring = tmp_path / "ring.json"
+    RING.to_file(ring)
+    held = RingFile(ring)
+    replica = Replica(tmp_path, Envelope(held))
+    faces = {f"m{number}": vectors() for number in range(3)}
+    apply(replica, *(entry for name, rows in faces.items() for entry in (member(name), template(name, rows))))
+    rotated = RING.rotated()
+    rotated.to_file(ring)
+    wait_for(lambda: held.now().current == "k2", what="the ring is read again")
+    apply(replica, member("m3"), template("m3", faces["m0"]))
+    assert [replica.reseal(limit=2), replica.reseal(limit=2), replica.reseal(limit=2)] == [2, 1, 0]
+    replica.close()
+    left = Replica(tmp_path, Envelope(KeyRing("k2", {"k2": rotated.keys["k2"]})))
+    found = dict(left.templates("v1"))
+    assert set(found) == {*faces, "m3"}
+    assert all(np.array_equal(found[name], rows) for name, rows in faces.items())
+    left.close()
 
 
 def test_only_one_model_is_live(replica: Replica) -> None:

@@ -49,6 +49,8 @@ def test_ports_are_those_documented_and_shift_together() -> None:
         "heartbeat": 8456,
         "heartbeat-health": 8457,
         "prober": 8458,
+        "dagster": 8459,
+        "gateway-metrics": 8460,
     }
     assert Ports().by_service == expected
     assert Ports(18440).by_service == {name: port + 10_000 for name, port in expected.items()}
@@ -147,7 +149,9 @@ def test_edge_waits_for_its_registration(state: State) -> None:
 def test_odd_paths_survive_the_configuration(tmp_path: Path) -> None:
     odd = State(tmp_path / '100% "mine"')
     odd.prepare()
-    service = Service("x", ["run", "a b", "50%", 'q"q'], environment={"PLACE": str(odd.folder), "N": "1%2"})
+    service = Service(
+        "x", ["run", "a b", "50%", 'q"q'], "https://x/readyz", environment={"PLACE": str(odd.folder), "N": "1%2"}
+    )
     section = _programs(render(odd, [service]))["program:x"]
     assert shlex.split(section["command"].replace("%%", "%")) == service.command
     assert "1%%2" in section["environment"]
@@ -155,7 +159,7 @@ def test_odd_paths_survive_the_configuration(tmp_path: Path) -> None:
 
 def test_line_break_in_a_setting_is_refused(state: State) -> None:
     with pytest.raises(StateError, match="line break"):
-        render(state, [Service("x", ["run"], environment={"A": "1\nautostart=true"})])
+        render(state, [Service("x", ["run"], "https://x/readyz", environment={"A": "1\nautostart=true"})])
 
 
 def test_nothing_beyond_loopback_unless_asked(state: State) -> None:
@@ -168,10 +172,11 @@ def test_nothing_beyond_loopback_unless_asked(state: State) -> None:
 
 
 def test_services_see_only_what_they_need_of_the_callers_environment(state: State) -> None:
-    caller = {"PATH": "/bin", "SMARTFIT_LOG_LEVEL": "DEBUG", "SMARTFIT_AUTH_DATABASE_URL": "x", "SECRET": "y"}
+    choices = {"SMARTFIT_LOG_LEVEL": "DEBUG", "SMARTFIT_SHADOW_MAX_HOURS": "2", "SMARTFIT_DEPLOYMENT_STAGES": "[]"}
+    caller = {"PATH": "/bin", **choices, "SMARTFIT_AUTH_DATABASE_URL": "x", "SECRET": "y"}
     seen = environment.base(state, caller)
     assert seen["PATH"] == "/bin"
-    assert seen["SMARTFIT_LOG_LEVEL"] == "DEBUG"
+    assert choices.items() <= seen.items()
     assert not {"SMARTFIT_AUTH_DATABASE_URL", "SECRET"} & set(seen)
 
 

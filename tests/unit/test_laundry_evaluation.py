@@ -46,3 +46,15 @@ def test_figures_of_tasks_are_weighted_by_their_photos() -> None:
     flat = evaluation.flat(told, ["accuracy", "ece"])
     assert flat == {"photos": 400, "hanging_accuracy": 0.9, "sorting_accuracy": 0.7, "accuracy": 0.75}
     assert evaluation.flat({"folding": {"photos": 0}}, ["accuracy"]) == {"photos": 0}
+
+
+def test_a_perfectly_honest_judge_shows_as_much_error_as_chance_says() -> None:
+    rng = np.random.default_rng(8)
+    for count in (40, 400):
+        done = rng.uniform(0.05, 0.95, count)
+        chance = evaluation.calibration_error_by_chance(done)
+        shown = [
+            evaluation.expected_calibration_error(done, (rng.random(count) < done).astype(int)) for _ in range(200)
+        ]
+        assert abs(np.mean(shown) - chance) < 0.01
+    assert evaluation.calibration_error_by_chance(rng.uniform(0.05, 0.95, 4000)) < 0.03

@@ -136,10 +136,9 @@ class Demonstration:
             cast = photos.cast(source, wanted.members, wanted.strangers, wanted.min_photos, wanted.seed)
         except photos.NoPhotos as error:
             raise DemonstrationError(str(error)) from error
-        model = load_model()
         with Progress(console=out.console, transient=True) as progress:
             try:
-                return self._run(cast, wanted, model, progress)
+                return self._run(cast, wanted, self._live_model(), progress)
             except Refused as refused:
                 raise DemonstrationError(f"플랫폼이 거절했습니다 (the platform refused): {refused}") from refused
             except OSError as error:
@@ -155,7 +154,23 @@ class Demonstration:
             raise DemonstrationError(
                 "아무도 등록되지 않았습니다 (nobody could be enrolled): " + "; ".join(found.not_enrolled[:3])
             )
-        self._fill(model, wanted.filler, max(0, wanted.gallery - len(members)), progress)
+        try:
+            self._fill(model, wanted.filler, max(0, wanted.gallery - len(members)), progress)
+            return self._tried(cast, wanted, model, progress, gates, members, found)
+        finally:
+            # Nobody has no photos to be embedded again: a later model's gallery would stay incomplete for ever.
+            self._fill(model, wanted.filler, 0, progress)
+
+    def _tried(
+        self,
+        cast: photos.Cast,
+        wanted: Wanted,
+        model: FaceModel,
+        progress: Progress,
+        gates: dict[str, Gate],
+        members: list[enrolment.Member],
+        found: report.Report,
+    ) -> report.Report:
         found.filler = wanted.filler
         found.gallery = self._wait_for_gallery(len(members) + max(0, wanted.gallery - len(members)), progress)
         found.threshold = Thresholds.for_model(model).accept(found.gallery)
@@ -173,6 +188,10 @@ class Demonstration:
         )
         self._try_rules(gates, members, cast.strangers, found)
         return found
+
+    def _live_model(self) -> FaceModel:
+        live = self.platform.http.json("GET", "/mlops/v1/models/face", self.platform.operator())["live_version"]
+        return load_model(live)
 
     def _try_rules(
         self, gates: dict[str, Gate], members: list[enrolment.Member], strangers: list[Path], found: report.Report

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 from requests import RequestException
 from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import Insert, insert
@@ -16,14 +16,18 @@ from sqlalchemy.orm import Session
 from platform_api.core import clock
 from platform_api.core.events.envelope import TYPE_PREFIX, Event, InvalidEvent
 from platform_api.core.events.registry import PermanentFailure, TransientFailure, handlers
+from platform_api.core.events.spans import processing
 from platform_api.core.http import ServiceUnavailable
 from platform_api.core.models import InboxEvent
+from platform_api.core.telemetry.tracing import failed
 
 log = structlog.get_logger(__name__)
 
 DELIVERY_LIMIT = 10
 """Attempts before an event becomes a dead letter; failures that pass by themselves do not count."""
 CHANNEL = "smartfit_inbox"
+SYSTEM = "smartfit_inbox"
+"""What carries an event that waits here, to whoever reads traces."""
 _LONGEST_WAIT = timedelta(seconds=60)
 
 HANDLED = Counter("smartfit_events_handled_total", "Events handled", ["subscriber", "type", "outcome"])
@@ -32,6 +36,11 @@ DELAY = Histogram(
     "From the event's time to the end of its handling",
     ["subscriber"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 3600),
+)
+PENDING = Gauge("smartfit_inbox_pending", "Events that wait for their handler, or for another try", ["subscriber"])
+OLDEST = Gauge("smartfit_inbox_oldest_pending_seconds", "For how long the oldest of them waits", ["subscriber"])
+DEAD = Gauge(
+    "smartfit_inbox_dead_letters", "Events that no handler could take; see `smartfit events dead`", ["subscriber"]
 )
 
 
@@ -89,7 +98,9 @@ def handle_next(session: Session, subscriber: str) -> bool:
     ).first()
     if row is None:
         return False
-    _handle(session, row)
+    traceparent = row.envelope.get("traceparent")
+    with processing(str(row.event_id), row.type, traceparent, SYSTEM, f"{row.type}:{subscriber}"):
+        _handle(session, row)
     return True
 
 
@@ -124,6 +135,7 @@ def _handle(session: Session, row: InboxEvent, event: Event | None = None) -> No
             session.flush()
             session.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
     except Exception as error:
+        failed(error)
         _put_off(row, error)
     else:
         if row.status != "done":
@@ -159,6 +171,18 @@ def _put_off(row: InboxEvent, error: Exception) -> None:
 def _described(error: Exception) -> str:
     # A text column takes no NUL.
     return f"{type(error).__name__}: {error}"[:500].replace("\0", "\\0")
+
+
+def measure(session: Session, subscriber: str) -> None:
+    """Set the gauges of what waits in the inbox of `subscriber`, and of its dead letters."""
+    pending, dead = InboxEvent.status == "pending", InboxEvent.status == "dead"
+    waiting, oldest, lost = session.execute(
+        select(func.count().filter(pending), func.min(InboxEvent.received_at).filter(pending), func.count().filter(dead))
+        .where(InboxEvent.subscriber == subscriber, InboxEvent.status != "done")
+    ).one()  # fmt: skip
+    PENDING.labels(subscriber).set(waiting)
+    OLDEST.labels(subscriber).set(max(0.0, (clock.now() - oldest).total_seconds()) if oldest else 0.0)
+    DEAD.labels(subscriber).set(lost)
 
 
 def dead_letters(session: Session, subscriber: str, limit: int = 100) -> list[InboxEvent]:

@@ -9,24 +9,28 @@ import functools
 import random
 import select
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
 from sqlalchemy import text
 
-from platform_api.core.database import database, unit_of_work
+from platform_api.core.database import database, in_batches, unit_of_work
 from platform_api.core.events import inbox, outbox
 from platform_api.core.events.bus import Bus
 from platform_api.core.events.inbox import handle_next
 from platform_api.core.events.registry import all_subscribers
 from platform_api.core.events.relay import forget_old, measure, relay_batch
 from platform_api.core.jobs import jobs_of, run_jobs
+from platform_api.core.security import audit_chain, audit_retention
+from platform_api.core.security.audit_watch import TrailWatch
 
 log = structlog.get_logger(__name__)
 
 POLL = 1.0
 HOUSEKEEPING = 60.0
+TRAILS_CUT_EVERY = 3600.0
 
 
 class Listener:
@@ -55,6 +59,20 @@ class Listener:
         finally:
             # Not given back to the pool: it listens.
             connection.invalidate()
+
+
+def _tidy(domain: str) -> None:
+    """Delete what every domain keeps for a while only: sent and handled events, answers to unsafe requests."""
+    with unit_of_work(domain) as session:
+        measure(session, domain)
+        inbox.measure(session, domain)
+        forget_old(session)
+        session.execute(text("DELETE FROM idempotency_key WHERE created_at < clock_timestamp() - interval '24 hours'"))
+
+
+def seal_trail(domain: str) -> None:
+    """Close the audit trail of `domain` up to now."""
+    in_batches(domain, audit_chain.seal)
 
 
 class Worker:
@@ -100,16 +118,18 @@ class Worker:
             return handle_next(session, domain)
 
     def _housekeeping(self, domain: str) -> None:
+        trail = TrailWatch()
+        cut_at = time.monotonic() + TRAILS_CUT_EVERY * random.random()  # noqa: S311 - jitter
         while not self.stopping.is_set():
-            try:
-                with unit_of_work(domain) as session:
-                    measure(session, domain)
-                    forget_old(session)
-                    session.execute(
-                        text("DELETE FROM idempotency_key WHERE created_at < clock_timestamp() - interval '24 hours'")
-                    )
-            except Exception as error:
-                log.warning("housekeeping_failed", domain=domain, error=str(error))
+            steps: list[Callable[[str], object]] = [_tidy, seal_trail, trail.verify_when_due]
+            if time.monotonic() >= cut_at:
+                cut_at = time.monotonic() + TRAILS_CUT_EVERY
+                steps.append(audit_retention.forget)
+            for step in steps:
+                try:
+                    step(domain)
+                except Exception as error:
+                    log.warning("housekeeping_failed", domain=domain, step=step.__name__, error=str(error))
             self.stopping.wait(HOUSEKEEPING)
 
     def _thread(self, name: str, domain: str, channel: str, step: Callable[[], bool]) -> None:

@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from platform_api.core.models import AuditRecord
-from platform_api.core.telemetry.logs import redact
+from platform_api.core.telemetry.redaction import redact
 
 
 def record(session: Session, actor: str, action: str, target: str, details: dict[str, Any] | None = None) -> None:

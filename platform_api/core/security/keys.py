@@ -1,8 +1,8 @@
 """Keys of access tokens: Ed25519 (EdDSA, RFC 8037), published as a JWK set (RFC 7517), rotated by adding a file.
 
 The auth domain alone holds private keys: a folder of `<kid>.pem`. The key whose kid sorts last signs, once it has
-been published for a while; the others go on verifying until their file is removed, which should be no sooner than a token's life after rotation. Kids
-therefore begin with the time they were made. Everybody else has only the public set.
+been published for a while; the others go on verifying until their file is removed (`smartfit keys remove`). Kids therefore
+begin with the time they were made. Everybody else has only the public set.
 """
 
 import base64
@@ -45,7 +45,7 @@ class KeySet:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._stamp: tuple[str, ...] = ()
+        self._stamp: tuple[tuple[str, float], ...] = ()
         self._keys: dict[str, Ed25519PrivateKey] = {}
         self._made: dict[str, float] = {}
         self._checked = 0.0
@@ -77,13 +77,13 @@ class KeySet:
         with self._lock:
             if self._keys and time.monotonic() - self._checked < 1.0:
                 return self._keys
-            paths = sorted(self.folder.glob("*.pem"))
-            stamp = tuple(path.name for path in paths)
-            if not paths:
+            made = {path: path.stat().st_mtime for path in sorted(self.folder.glob("*.pem"))}
+            stamp = tuple((path.name, at) for path, at in made.items())
+            if not made:
                 raise SettingsError(f"SMARTFIT_JWT_KEYS_DIR: 서명 키가 없습니다 (no <kid>.pem in {self.folder})")
             if stamp != self._stamp:
-                self._keys = {path.stem: _read(path) for path in paths}
-                self._made = {path.stem: path.stat().st_mtime for path in paths}
+                self._keys = {path.stem: _read(path) for path in made}
+                self._made = {path.stem: at for path, at in made.items()}
                 self._stamp = stamp
             self._checked = time.monotonic()
             return self._keys
@@ -96,12 +96,14 @@ class JwksSource:
     away the keys at hand go on working.
     """
 
-    MAX_AGE = 300.0
+    MAX_AGE = 60.0
+    """How long a key that auth has taken out is still believed here."""
     MIN_AGE = 10.0
 
-    def __init__(self, url: str, verify: str | bool = True) -> None:
+    def __init__(self, url: str, verify: str | bool = True, certificate: tuple[str, str] | None = None) -> None:
         self.url = url
         self.verify = verify
+        self.certificate = certificate
         self._keys: dict[str, Ed25519PublicKey] = {}
         self._fetched = float("-inf")
         self._lock = threading.Lock()
@@ -125,7 +127,7 @@ class JwksSource:
             if time.monotonic() - self._fetched <= self.MIN_AGE:
                 return
             try:
-                answer = requests.get(self.url, timeout=(1.0, 3.0), verify=self.verify)
+                answer = requests.get(self.url, timeout=(1.0, 3.0), verify=self.verify, cert=self.certificate)
                 answer.raise_for_status()
                 self._keys = {jwk["kid"]: from_jwk(jwk) for jwk in answer.json()["keys"]}
             except (requests.RequestException, ValueError, KeyError) as error:

@@ -8,12 +8,14 @@ from typing import ParamSpec, TypeVar
 import structlog
 from flask import g
 from flask_jwt_extended import get_jwt, verify_jwt_in_request
-from flask_jwt_extended.exceptions import JWTExtendedException
+from flask_jwt_extended.exceptions import JWTExtendedException, RevokedTokenError
 from jwt.exceptions import ExpiredSignatureError, PyJWTError
 
 from platform_api.core.errors import Problem
 from platform_api.core.openapi import needs_token
+from platform_api.core.request_limits import count_account
 
+_OURS = {"service", "device"}
 ROLES = ("customer", "helper", "branch_manager", "operator", "device", "service")
 
 P = ParamSpec("P")
@@ -48,7 +50,8 @@ class Principal:
 def require(*roles: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a route be called only with a valid access token of one of `roles` (of any role where none is named).
 
-    Answers 401 `token_missing`, `token_expired` or `token_invalid`, or 403 `forbidden`.
+    Answers 401 `token_missing`, `token_expired`, `token_revoked` or `token_invalid`, 403 `forbidden`, or 429
+    `too_many_requests`.
     """
     unknown = set(roles) - set(ROLES)
     if unknown:
@@ -94,6 +97,13 @@ def _authenticate() -> Principal:
         raise Problem(
             401, "token_expired", "로그인이 만료되었습니다. 토큰을 갱신하세요.", "The token has expired; refresh it."
         ) from error
+    except RevokedTokenError as error:
+        raise Problem(
+            401,
+            "token_revoked",
+            "이 로그인은 끝났거나 권한이 바뀌었습니다. 토큰을 갱신하거나 다시 로그인하세요.",
+            "This login has ended, or your roles changed; refresh the token or sign in again.",
+        ) from error
     except JWTExtendedException as error:
         raise Problem(401, "token_missing", "로그인이 필요합니다.", "Send a bearer token.") from error
     except PyJWTError as error:
@@ -105,6 +115,8 @@ def _authenticate() -> Principal:
         branch_ids=frozenset(claims.get("branch_ids", ())),
         claims=claims,
     )
+    if not caller.roles & _OURS:
+        count_account(caller.id)
     g.principal = caller
     g.principal_id = caller.id
     structlog.contextvars.bind_contextvars(principal=caller.id)

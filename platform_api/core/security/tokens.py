@@ -13,6 +13,8 @@ import jwt
 from flask import Flask, current_app
 from flask_jwt_extended import JWTManager, create_access_token
 
+from platform_api.core.internal_tls import internal_tls
+from platform_api.core.security import revocation
 from platform_api.core.security.keys import JwksSource, KeySet, UnknownKey
 from platform_api.core.settings import SettingsError, read_variable
 
@@ -29,17 +31,21 @@ def init_app(app: Flask) -> None:
         SettingsError: neither is set.
     """
     folder, url = read_variable("SMARTFIT_JWT_KEYS_DIR"), read_variable("SMARTFIT_JWKS_URL")
+    tls = internal_tls()
     source: KeySet | JwksSource
     if folder:
         source = KeySet(Path(folder))
         source.signing_key()
     elif url:
-        source = JwksSource(url, read_variable("SMARTFIT_INTERNAL_CA_FILE") or True)
+        source = JwksSource(url, tls.verify, tls.pair)
     else:
         raise SettingsError(
             "SMARTFIT_JWKS_URL: 설정이 없습니다 (not set; auth itself needs SMARTFIT_JWT_KEYS_DIR instead)"
         )
     app.extensions["smartfit_keys"] = source
+    if url:
+        # auth itself reads its own database instead.
+        app.extensions[revocation.EXTENSION] = revocation.of_auth(url, tls.verify, tls.pair)
     app.config.update(
         JWT_ALGORITHM="EdDSA",
         JWT_DECODE_ALGORITHMS=["EdDSA"],
@@ -59,6 +65,11 @@ def init_app(app: Flask) -> None:
             return source.public_key(str(header.get("kid", "")))
         except UnknownKey as error:
             raise jwt.InvalidTokenError("unknown key") from error
+
+    @manager.token_in_blocklist_loader
+    def is_revoked(_: dict[str, Any], claims: dict[str, Any]) -> bool:
+        known = app.extensions.get(revocation.EXTENSION)
+        return known is not None and known.refuses(claims)
 
     @manager.encode_key_loader
     def encode_key(_: Any) -> Any:

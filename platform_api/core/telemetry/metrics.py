@@ -13,6 +13,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.multiprocess import MultiProcessCollector
 from uuid_utils import uuid7
 
+from platform_api.core.telemetry import machine
+
 log = structlog.get_logger("access")
 
 # From a millisecond (cached answers) to the 10 s at which the gateway gives up.
@@ -27,6 +29,7 @@ _QUIET = {"/healthz", "/readyz", "/metrics"}
 
 def exposition() -> Response:
     """All metrics of the service in the Prometheus text format."""
+    machine.measure()
     registry: CollectorRegistry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()

@@ -7,7 +7,7 @@ monkey.patch_all()
 import structlog  # noqa: E402
 
 from platform_api.core.settings import load  # noqa: E402
-from platform_api.core.telemetry import configure_logging, configure_tracing  # noqa: E402
+from platform_api.core.telemetry import configure_logging, configure_tracing, machine  # noqa: E402
 from platform_api.monitoring import green  # noqa: E402
 from platform_api.monitoring.heartbeat.intake import Intake  # noqa: E402
 from platform_api.monitoring.heartbeat.server import HeartbeatServer  # noqa: E402
@@ -27,7 +27,9 @@ def main() -> None:
     most = min(settings.heartbeat_max_connections, max(16, green.raise_file_limit() - FILES_KEPT))
     server = HeartbeatServer(settings, Intake(settings), most)
     server.start()
-    health = green.serve_health(SERVICE, settings.heartbeat_health_port, {"listening": server.alive})
+    machine.certificate_loaded("heartbeat", settings.heartbeat_tls_cert_file)
+    address = (settings.heartbeat_health_host, settings.heartbeat_health_port)
+    health = green.serve_health(SERVICE, address, {"listening": server.alive})
     green.until_told_to_stop()
     server.stop()
     health.stop()

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
+from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from platform_api.core import clock
 from platform_api.core.database import unit_of_work
+from platform_api.core.telemetry.tracing import span
 from platform_api.monitoring import lines, recording
 from platform_api.monitoring.lines import BadLine, Payload
 from platform_api.monitoring.models import Equipment
@@ -32,7 +34,8 @@ class Intake:
         """Take in one line. Returns the answer's code and the line to answer with; never raises."""
         extra: dict[str, Any] = {}
         try:
-            extra = self._record(lines.parse(raw))
+            with span("heartbeat", SpanKind.SERVER):
+                extra = self._record(lines.parse(raw))
             code = "accepted"
         except BadLine as error:
             code, extra = error.code, error.extra

@@ -25,7 +25,8 @@ def main() -> None:
     # What is left for connections that are kept, beside those that are being made.
     worker = Worker(settings, kept=max(0, files - 2 * settings.echo_concurrency - 256))
     worker.start()
-    health = green.serve_health(SERVICE, settings.prober_health_port, {"probing": worker.alive})
+    address = (settings.prober_health_host, settings.prober_health_port)
+    health = green.serve_health(SERVICE, address, {"probing": worker.alive})
     green.until_told_to_stop()
     worker.stop()
     health.stop()

@@ -109,5 +109,5 @@ class Leases:
                 if cursor.fetchone()[0]:
                     mine.add(shard)
         if mine != self.held:
-            log.info("shards", held=len(mine), members=self.members)
+            log.info("shards", shards=len(mine), members=self.members)
         self.held, self.confirmed_at = frozenset(mine), time.monotonic()

@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from platform_api.core import clock
 from platform_api.core.database import unit_of_work
+from platform_api.core.telemetry.tracing import span
 from platform_api.monitoring import recording
 from platform_api.monitoring.models import shard_of
 from platform_api.monitoring.prober.leases import Leases
@@ -98,7 +99,7 @@ class Recorder:
     def _record(self, batch: list[tuple[str, Observation]]) -> int | None:
         """Returns how many were written; None where it cannot be said just now whose they are."""
         try:
-            with unit_of_work("monitoring") as session:
+            with span("record echoes"), unit_of_work("monitoring") as session:
                 held = self.leases.confirmed(session)
                 if held is None or (self.leases.held and not held):
                     # Lost with their session a moment ago (database restarted): had again, or not, at the next tick.

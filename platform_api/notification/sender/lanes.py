@@ -3,13 +3,17 @@
 import random
 import threading
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import structlog
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind
 from prometheus_client import Counter, Histogram
 
 from platform_api.core import clock
 from platform_api.core.database import unit_of_work
+from platform_api.core.telemetry.tracing import span
 from platform_api.notification import deliveries
 from platform_api.notification.channels import Away, Channel, Later, Never, Outcome, Sent
 
@@ -68,16 +72,32 @@ class Lane:
             taken = deliveries.take(session, self.channel.name, self.urgent_only)
             if taken is None:
                 return False
-            outgoing = deliveries.prepare(session, taken)
-            if outgoing is None:
-                return True
-            outcome = self.channel.send(outgoing)
-            deliveries.settle(session, taken, outcome)
+            with self._span(taken):
+                outgoing = deliveries.prepare(session, taken)
+                if outgoing is None:
+                    return True
+                outcome = self.channel.send(outgoing)
+                trace.get_current_span().set_attribute("smartfit.outcome", _WORDS[type(outcome)])
+                deliveries.settle(session, taken, outcome)
+                session.flush()
             due_at = max(taken.notification.occurred_at, taken.delivery.created_at)
         self._tell(outcome, outgoing.delivery_id, outgoing.urgent)
         if isinstance(outcome, Sent):
             DELAY.labels(self.channel.name, outgoing.urgent).observe(max(0.0, (clock.now() - due_at).total_seconds()))
         return self._goes_on(outcome)
+
+    def _span(self, taken: deliveries.Taken) -> AbstractContextManager[Span]:
+        """The sending as a part of the trace of what is told; by the conventions for messaging, as events have it."""
+        delivery = taken.delivery
+        attributes = {
+            "messaging.system": "smartfit_delivery",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": self.channel.name,
+            "messaging.message.id": delivery.delivery_id,
+        }
+        name = f"process {self.channel.name}"
+        return span(name, SpanKind.CONSUMER, traceparent=delivery.traceparent, attributes=attributes)
 
     def _goes_on(self, outcome: Outcome) -> bool:
         if isinstance(outcome, Away):

@@ -71,17 +71,39 @@ CatchUp = Callable[[], tuple[Sequence[Document], Sequence[str]]]
 
 
 class Writer(Protocol):
-    """The one writer of an index."""
+    """The one writer of an index, and of the new one that may be held beside it."""
+
+    @property
+    def serving(self) -> str:
+        """What the engine calls the index that serves."""
+
+    @property
+    def held(self) -> str | None:
+        """What the engine calls the index that is held."""
 
     def apply(self, put: Sequence[Document], delete: Sequence[str] = ()) -> None:
-        """Put documents in place of those of the same branch, and take branches out; durable and visible on return."""
+        """Put documents in place of those of the same branch, and take branches out, in the index that serves and in the
+        one that is held; durable and visible on return. A held one that cannot be written is held no longer."""
 
-    def rebuild(self, documents: Iterable[Sequence[Document]], catch_up: CatchUp) -> int:
-        """Make a new index of `documents` (in batches) and swap it in, while the old one serves. Returns its size.
+    def build(self, documents: Iterable[Sequence[Document]], catch_up: CatchUp) -> int:
+        """Make a new index of `documents` (in batches), while the old one serves, and hold it. Returns its size.
 
         Args:
-            catch_up: called right before the swap: documents that changed since the rebuilding began, and branches
-                that went.
+            catch_up: called right before it is held: documents that changed since the building began, and branches
+                that went. From then on `apply` keeps it in step.
+        """
+
+    def swap(self) -> int:
+        """Let the index that is held serve, in one step, and remove the old one. Returns its size."""
+
+    def drop(self) -> None:
+        """Remove the index that is held; nothing happens where none is."""
+
+    def resume(self, held: str | None) -> bool:
+        """Hold again what a former writer held, and remove whatever else it left.
+
+        Returns:
+            Whether it is there.
         """
 
 
@@ -106,9 +128,20 @@ class Engine(Protocol):
     def count(self) -> int:
         """Number of branches in the index."""
 
+    def state(self) -> str | None:
+        """Another one after another index took over, or, where the engine can tell, after a change; None: it cannot tell
+        at the moment. Answers to the same question are the same in the same state (of a cluster: within seconds)."""
+
     def writer(self) -> AbstractContextManager[Writer]:
         """The writer, for as long as the context lasts.
 
         Raises:
             WriterBusy: another process has it.
+        """
+
+    def trial(self, name: str) -> "Engine":
+        """The index that is held under that name, for reading alone.
+
+        Raises:
+            EngineUnavailable: there is none.
         """

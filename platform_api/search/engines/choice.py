@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any
 
+from platform_api.core.telemetry import machine
 from platform_api.search.engines import Engine
 from platform_api.search.engines.embedded import EmbeddedEngine
 from platform_api.search.settings import SearchSettings, settings
@@ -21,6 +22,7 @@ def make(chosen: SearchSettings) -> Engine:
     """An engine by these settings."""
     if chosen.search_engine == "tantivy":
         assert chosen.search_index_dir is not None
+        machine.watch_volume("search", chosen.search_index_dir)
         return EmbeddedEngine(chosen.search_index_dir / f"format-{FORMAT}")
     # Only here: its client takes a third of a second to import.
     from elasticsearch import Elasticsearch

@@ -1,6 +1,6 @@
 """The engine of a cluster: Elasticsearch, by its official client.
 
-Readers ask an alias; a rebuild fills a new index beside the old one and moves the alias in one step. Settings and
+Readers ask an alias; a rebuild fills a new index beside the old one, holds it, and moves the alias in one step. Settings and
 mappings come from an index template, so that an index made by hand is right as well. The client is of major version 9
 and speaks in the terms of version 8 (`compatible-with=8`), which servers of both majors understand.
 """
@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 _LOCK_ID = "writer"
 _LOCK_S = 30.0
 _COMPLETIONS = 200
+_SERVING_S = 1.0
 
 
 class CompatibleNode(Urllib3HttpNode):
@@ -57,6 +58,7 @@ class ClusterEngine:
         self.replicas = replicas
         self.bulk_bytes = bulk_bytes
         self._zones: tuple[float, list[str]] = (0.0, [])
+        self._serving = (float("-inf"), "")
         self._prepared = False
 
     def prepare(self) -> None:
@@ -139,10 +141,29 @@ class ClusterEngine:
         with _told():
             return int(self.client.count(index=self.prefix)["count"])
 
+    def state(self) -> str | None:
+        """See Engine. The index behind the alias, asked for once a second."""
+        read_at, name = self._serving
+        if time.monotonic() - read_at > _SERVING_S:
+            self.prepare()
+            with _told():
+                name = ",".join(sorted(self.client.indices.get_alias(name=self.prefix).body))
+            self._serving = time.monotonic(), name
+        return name
+
     def _search(self, **body: Any) -> Any:
         self.prepare()
         with _told():
             return self.client.search(index=self.prefix, timeout="2s", **body).body
+
+    def trial(self, name: str) -> "ClusterEngine":
+        """See Engine."""
+        with _told():
+            if not name.startswith(f"{self.prefix}-") or not self.client.indices.exists(index=name):
+                raise EngineUnavailable(f"there is no index {name}")
+        made = ClusterEngine(self.client, name)
+        made._prepared = True
+        return made
 
     @contextlib.contextmanager
     def writer(self) -> Iterator["ClusterWriter"]:
@@ -166,14 +187,21 @@ class ClusterEngine:
 
 
 class ClusterWriter:
-    """The writer; one thread calls `apply` and another may `rebuild`."""
+    """The writer; one thread calls `apply`, `swap` and `drop`, and another may `build`."""
 
     def __init__(self, engine: ClusterEngine) -> None:
         self.engine = engine
         self._bulk = Bulk(engine.client, engine.bulk_bytes)
         self._lock = threading.Lock()
         self._owner = f"{time.time_ns():x}"
-        self._held: tuple[int, int] | None = None
+        self._lease: tuple[int, int] | None = None
+        self.held: str | None = None
+
+    @property
+    def serving(self) -> str:
+        """See Writer."""
+        with _told():
+            return next(iter(self.engine.client.indices.get_alias(name=self.engine.prefix).body), "")
 
     def renew(self) -> None:
         """Take the lock, or keep it. Raises WriterBusy where another has it."""
@@ -181,7 +209,7 @@ class ClusterWriter:
         body = {"owner": self._owner, "until": time.time() + _LOCK_S}
         with _told():
             try:
-                if self._held is None:
+                if self._lease is None:
                     try:
                         found = client.get(index=index, id=_LOCK_ID)
                     except NotFoundError:
@@ -193,11 +221,11 @@ class ClusterWriter:
                     else:
                         made = self._replace(body, found["_seq_no"], found["_primary_term"])
                 else:
-                    made = self._replace(body, *self._held)
+                    made = self._replace(body, *self._lease)
             except ConflictError as error:
-                self._held = None
+                self._lease = None
                 raise WriterBusy(index) from error
-        self._held = (made["_seq_no"], made["_primary_term"])
+        self._lease = (made["_seq_no"], made["_primary_term"])
 
     def _replace(self, body: dict[str, Any], number: int, term: int) -> Any:
         index = f"{self.engine.prefix}.lock"
@@ -213,20 +241,30 @@ class ClusterWriter:
 
     def give_back(self) -> None:
         """Free the lock."""
-        if self._held is not None:
+        if self._lease is not None:
             with contextlib.suppress(EngineUnavailable, ApiError), _told():
-                self._replace({"owner": self._owner, "until": 0}, *self._held)
+                self._replace({"owner": self._owner, "until": 0}, *self._lease)
 
     def apply(self, put: Sequence[Document], delete: Sequence[str] = ()) -> None:
         """See Writer."""
-        if self._held is None:
+        if self._lease is None:
             self.renew()
         with self._lock, _told():
-            self._bulk.send(self.engine.prefix, [to_document(document) for document in put], delete)
+            documents = [to_document(document) for document in put]
+            self._bulk.send(self.engine.prefix, documents, delete)
             self.engine.client.indices.refresh(index=self.engine.prefix)
+            if self.held is not None:
+                try:
+                    self._bulk.send(self.held, documents, delete)
+                    self.engine.client.indices.refresh(index=self.held)
+                except NotFoundError as error:
+                    # Somebody has removed it. A cluster that is away is met by trying again, as for the one that serves.
+                    log.error("held_index_lost", index=self.held, error=str(error)[:300])
+                    self.held = None
 
-    def rebuild(self, documents: Iterable[Sequence[Document]], catch_up: CatchUp) -> int:
+    def build(self, documents: Iterable[Sequence[Document]], catch_up: CatchUp) -> int:
         """See Writer."""
+        self.drop()
         engine, client = self.engine, self.engine.client
         index = f"{engine.prefix}-{time.time_ns()}"
         with _told():
@@ -242,16 +280,45 @@ class ClusterWriter:
                         index=index, settings={"number_of_replicas": engine.replicas, "refresh_interval": "1s"}
                     )
                     client.indices.refresh(index=index)
-                    old = [name for name in client.indices.get_alias(name=engine.prefix).body if name != index]
-                    actions: list[dict[str, Any]] = [{"add": {"index": index, "alias": engine.prefix}}]
-                    actions += [{"remove": {"index": name, "alias": engine.prefix}} for name in old]
-                    client.indices.update_aliases(actions=actions)
+                    self.held = index
             except BaseException:
                 client.indices.delete(index=index, ignore_unavailable=True)
                 raise
+        return engine.trial(index).count()
+
+    def swap(self) -> int:
+        """See Writer."""
+        engine, client = self.engine, self.engine.client
+        with self._lock, _told():
+            if self.held is None:
+                raise LookupError("no index is held")
+            old = [name for name in client.indices.get_alias(name=engine.prefix).body if name != self.held]
+            actions: list[dict[str, Any]] = [{"add": {"index": self.held, "alias": engine.prefix}}]
+            actions += [{"remove": {"index": name, "alias": engine.prefix}} for name in old]
+            client.indices.update_aliases(actions=actions)
+            self.held = None
             for name in old:
                 client.indices.delete(index=name, ignore_unavailable=True)
         return engine.count()
+
+    def drop(self) -> None:
+        """See Writer."""
+        with self._lock, _told():
+            if self.held is not None:
+                self.engine.client.indices.delete(index=self.held, ignore_unavailable=True)
+                self.held = None
+
+    def resume(self, held: str | None) -> bool:
+        """See Writer."""
+        client, prefix = self.engine.client, self.engine.prefix
+        with self._lock, _told():
+            serving = set(client.indices.get_alias(name=prefix).body)
+            there = [name for name in client.indices.get(index=f"{prefix}-*").body if name not in serving]
+            self.held = held if held in there else None
+            for name in there:
+                if name != self.held:
+                    client.indices.delete(index=name, ignore_unavailable=True)
+        return self.held is not None
 
 
 def to_document(document: Document) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The embedded engine: tantivy (https://github.com/quickwit-oss/tantivy), an index in a folder.
 
 The folder holds a folder for each generation of the index and the file `current`, which names the one that serves.
-A rebuild writes a new generation and replaces that file (rename is atomic). Readers look at two time stamps before each
+A rebuild writes a new generation, holds it, and replaces that file (rename is atomic) to let it serve. Readers look at two time stamps before each
 question, so that they see a commit or a swap at once and need no signal; a stamp too young to tell two commits apart is
 not trusted (as git does with files that are "racily clean"). `writer.lock` is held by the writing process.
 """
@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -36,8 +37,10 @@ _NOTHING = (0, 0)
 class EmbeddedEngine:
     """Readers of the index in `folder`, one for the process; made by whoever comes first."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, generation: str | None = None) -> None:
+        """generation: the one to read, whichever serves."""
         self.folder = folder
+        self._generation = generation
         self.schema = build_schema()
         self._lock = threading.Lock()
         self._state: tuple[str, tantivy.Index, tantivy.Searcher] | None = None
@@ -58,7 +61,8 @@ class EmbeddedEngine:
     def open(self, generation: str, serve: bool = True) -> tantivy.Index:
         """The index of a generation, made where it is missing; `serve`: from now on the one that is asked."""
         path = self.folder / generation
-        path.mkdir(exist_ok=True)
+        if self._generation is None:
+            path.mkdir(exist_ok=True)
         index = tantivy.Index(self.schema, path=str(path), reuse=True)
         analyzer = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
         index.register_tokenizer("words", analyzer)
@@ -83,7 +87,7 @@ class EmbeddedEngine:
 
     def _stamps(self, generation: str) -> tuple[int, int]:
         return (
-            os.stat(self.folder / "current").st_mtime_ns,  # noqa: PTH116 - a third of Path.stat's time, asked each time
+            0 if self._generation else os.stat(self.folder / "current").st_mtime_ns,  # noqa: PTH116 - a third of Path.stat's time, asked each time
             os.stat(self.folder / generation / "meta.json").st_mtime_ns,  # noqa: PTH116
         )
 
@@ -91,7 +95,7 @@ class EmbeddedEngine:
         reason = ""
         for _ in range(3):
             try:
-                generation = (self.folder / "current").read_text(encoding="ascii")
+                generation = self._generation or (self.folder / "current").read_text(encoding="ascii")
                 looked, stamps = time.time_ns(), self._stamps(generation)
                 if self._state is not None and self._state[0] == generation and self._seen == stamps:
                     return self._state[2]  # another thread has looked
@@ -162,6 +166,18 @@ class EmbeddedEngine:
         """See Engine."""
         return int(self.searcher().num_docs)
 
+    def state(self) -> str | None:
+        """See Engine. Every commit makes another."""
+        self.searcher()
+        state, seen = self._state, self._seen
+        return f"{state[0]}/{seen[0]}/{seen[1]}" if state is not None and seen != _NOTHING else None
+
+    def trial(self, name: str) -> "EmbeddedEngine":
+        """See Engine."""
+        if not re.fullmatch(r"g-\d+", name) or not (self.folder / name / "meta.json").exists():
+            raise EngineUnavailable(f"{self.folder}: there is no {name}")
+        return EmbeddedEngine(self.folder, name)
+
     @contextlib.contextmanager
     def writer(self) -> Iterator["EmbeddedWriter"]:
         """See Engine."""
@@ -178,31 +194,40 @@ class EmbeddedEngine:
 
 
 class EmbeddedWriter:
-    """The writer; one thread calls `apply` and another may `rebuild`."""
+    """The writer; one thread calls `apply`, `swap` and `drop`, and another may `build`."""
 
     def __init__(self, engine: EmbeddedEngine) -> None:
         self.engine = engine
         self._lock = threading.Lock()
-        self._generation = (engine.folder / "current").read_text(encoding="ascii")
+        self.serving = (engine.folder / "current").read_text(encoding="ascii")
+        self.held: str | None = None
+        self._held_writer: tantivy.IndexWriter | None = None
         try:
-            index = engine.open(self._generation, serve=False)
+            index = engine.open(self.serving, serve=False)
         except (OSError, ValueError) as error:
             # A damaged index is of no use to anybody: an empty one takes its place, and the indexer fills it.
-            log.error("index_damaged", generation=self._generation, error=str(error)[:300])
-            self._generation = new_generation()
-            index = engine.open(self._generation)
+            log.error("index_damaged", generation=self.serving, error=str(error)[:300])
+            self.serving = new_generation()
+            index = engine.open(self.serving)
         self._writer = index.writer(heap_size=_HEAP, num_threads=1)
-        self._remove_others()
 
     def apply(self, put: Sequence[Document], delete: Sequence[str] = ()) -> None:
         """See Writer."""
         with self._lock:
             _write(self._writer, put, delete)
+            if self._held_writer is not None:
+                try:
+                    _write(self._held_writer, put, delete)
+                except (OSError, ValueError) as error:
+                    log.error("held_index_lost", generation=self.held, error=str(error)[:300])
+                    self._let_go()
 
-    def rebuild(self, documents: Iterable[Sequence[Document]], catch_up: CatchUp) -> int:
+    def build(self, documents: Iterable[Sequence[Document]], catch_up: CatchUp) -> int:
         """See Writer."""
+        self.drop()
         generation = new_generation()
-        writer = self.engine.open(generation, serve=False).writer(heap_size=_HEAP, num_threads=1)
+        index = self.engine.open(generation, serve=False)
+        writer = index.writer(heap_size=_HEAP, num_threads=1)
         try:
             for batch in documents:
                 for document in batch:
@@ -210,25 +235,59 @@ class EmbeddedWriter:
             writer.commit()
             with self._lock:
                 _write(writer, *catch_up())
-                self._writer.wait_merging_threads()
-                self._generation, self._writer = generation, writer
-                self.engine.open(generation)
-                self._remove_others()
+                self.held, self._held_writer = generation, writer
         except BaseException:
-            if self._generation != generation:
-                del writer
-                shutil.rmtree(self.engine.folder / generation, ignore_errors=True)
+            del writer
+            shutil.rmtree(self.engine.folder / generation, ignore_errors=True)
             raise
+        index.reload()
+        return int(index.searcher().num_docs)
+
+    def swap(self) -> int:
+        """See Writer."""
+        with self._lock:
+            if self.held is None or self._held_writer is None:
+                raise LookupError("no index is held")
+            self.engine.open(self.held)
+            old = self._writer
+            self.serving, self._writer = self.held, self._held_writer
+            self.held = self._held_writer = None
+            old.wait_merging_threads()
+            self._remove_others()
         return self.engine.count()
+
+    def drop(self) -> None:
+        """See Writer."""
+        with self._lock:
+            self._let_go()
+
+    def resume(self, held: str | None) -> bool:
+        """See Writer."""
+        with self._lock:
+            if held is not None and held != self.serving and (self.engine.folder / held / "meta.json").exists():
+                try:
+                    index = self.engine.open(held, serve=False)
+                    self.held, self._held_writer = held, index.writer(heap_size=_HEAP, num_threads=1)
+                except (OSError, ValueError) as error:
+                    log.error("held_index_damaged", generation=held, error=str(error)[:300])
+                    self.held = None
+            self._remove_others()
+        return self.held is not None
 
     def close(self) -> None:
         """Let merges in the background finish."""
         self._writer.wait_merging_threads()
+        if self._held_writer is not None:
+            self._held_writer.wait_merging_threads()
+
+    def _let_go(self) -> None:
+        self.held = self._held_writer = None
+        self._remove_others()
 
     def _remove_others(self) -> None:
-        """Folders of former generations. Readers that still have one open keep its files until they look again."""
+        """Folders of other generations. Readers that still have one open keep its files until they look again."""
         for path in self.engine.folder.glob("g-*"):
-            if path.name != self._generation:
+            if path.name not in (self.serving, self.held):
                 shutil.rmtree(path, ignore_errors=True)
 
 

@@ -86,7 +86,8 @@ def index_of(size: int) -> EmbeddedEngine:
     if engine.count() != size:
         started = time.perf_counter()
         with engine.writer() as writer:
-            writer.rebuild(_batches(size), lambda: ((), ()))
+            writer.build(_batches(size), lambda: ((), ()))
+            writer.swap()
         print(f"made an index of {size:,} in {time.perf_counter() - started:.0f} s")
     return engine
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -25,11 +23,10 @@ import pytest
 import requests
 
 from access_edge.ledger import Entry
-from infra.local.certificates import authority, server
-from infra.local.postgres import free_port
 from ml_bentos.face import FaceModel, load_model
 from platform_api.core import clock
-from tests.edge_world import ROOT, GateSandbox, Kiosk, PersonPhotos, RunningNode, World, thresholds, wait_for
+from tests.edge_process import NodeProcess
+from tests.edge_world import GateSandbox, Kiosk, PersonPhotos, RunningNode, World, thresholds, wait_for
 
 pytestmark = pytest.mark.faults
 
@@ -43,60 +40,13 @@ def branch(world: World, model: FaceModel) -> World:
     return world
 
 
-class NodeProcess:
-    """The node as it runs: gunicorn with TLS, in a process group of its own."""
-
-    def __init__(self, world: World) -> None:
-        certificate = server(world.folder, "edge-tls")
-        self.port = free_port()
-        self.kiosk = Kiosk(f"https://127.0.0.1:{self.port}", verify=str(authority(world.folder).chain))
-        self.environment = {
-            **os.environ,
-            **world.environment,
-            "SMARTFIT_EDGE_PORT": str(self.port),
-            "SMARTFIT_EDGE_TLS_CERT_FILE": str(certificate.chain),
-            "SMARTFIT_EDGE_TLS_KEY_FILE": str(certificate.key),
-        }
-        self.log = (world.folder / "node.log").open("ab")
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it and wait until it is ready."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "access_edge/gunicorn_conf.py", "access_edge.app:create_app()"],
-            cwd=ROOT,
-            env=self.environment,
-            stdout=self.log,
-            stderr=self.log,
-            start_new_session=True,
-        )
-
-        def ready() -> bool:
-            with suppress(requests.RequestException):
-                return self.kiosk.http.get(f"{self.kiosk.url}/readyz", timeout=2).ok
-            return False
-
-        wait_for(ready, 60)
-
-    def end(self, how: signal.Signals) -> None:
-        """End the whole group, master and worker at once."""
-        assert self.process is not None
-        if how == signal.SIGKILL:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        else:
-            self.process.send_signal(how)
-        self.process.wait(20)
-
-
 @pytest.fixture
 def process(branch: World) -> Iterator[NodeProcess]:
     """The node's process, started."""
     made = NodeProcess(branch)
     made.start()
     yield made
-    if made.process is not None and made.process.poll() is None:
-        made.end(signal.SIGKILL)
-    made.log.close()
+    made.stop()
 
 
 def test_killed_again_and_again_no_entry_is_lost_or_doubled(

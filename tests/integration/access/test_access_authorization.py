@@ -43,7 +43,12 @@ ROUTES: dict[tuple[str, str], set[str] | None] = {
     ("POST", "/access/v1/edge/entries"): NODES,
     ("POST", "/access/v1/edge/identify"): NODES,
     ("POST", "/access/v1/edge/strangers"): NODES,
+    ("GET", "/access/v1/edge/models/<version>/archive"): NODES,
+    ("POST", "/access/v1/edge/model-reports"): NODES,
     ("POST", "/access/internal/v1/gallery/identify"): {"service"},
+    # auth's own identity alone: no role is enough.
+    ("GET", "/access/internal/v1/members/<member_id>/export"): set(),
+    ("GET", "/access/internal/v1/strangers/<stranger_id>/photo"): {"service"},
 }
 
 

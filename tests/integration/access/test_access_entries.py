@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from platform_api.access import purge
@@ -29,6 +30,8 @@ def outbox() -> list[Any]:
 
 def test_a_batch_sent_again_is_kept_once_and_announced_once(gate: Any, make_entry: Any) -> None:
     node, gate_id = gate
+    of_these = {"method": "face", "outcome": "granted"}
+    before = REGISTRY.get_sample_value("smartfit_entries_total", of_these) or 0
     batch = [make_entry(gate_id, member_id=str(uuid.uuid4())) for _ in range(5)]
     assert node.entries(*batch[:3]) == {"accepted": 3, "duplicates": 0, "errors": []}
     assert node.entries(*batch, batch[4]) == {"accepted": 2, "duplicates": 4, "errors": []}
@@ -36,6 +39,7 @@ def test_a_batch_sent_again_is_kept_once_and_announced_once(gate: Any, make_entr
     events = outbox()
     assert len(events) == 5
     assert {data["entry_id"] for _, data in events} == {entry["entry_id"] for entry in batch}
+    assert REGISTRY.get_sample_value("smartfit_entries_total", of_these) == before + 5
 
 
 def test_events_say_what_the_gate_decided(gate: Any, make_entry: Any) -> None:

@@ -271,12 +271,14 @@ def test_the_centre_scores_as_the_gate_node_does(world: Any) -> None:
     assert abs(probe_factor(weights.DEFAULT, mean) - 1) > 0.01
 
 
-def test_rotation_survives_a_new_key_ring_key(world: Any) -> None:
+def test_rotation_survives_being_sealed_anew(world: Any) -> None:
     member = world.registered()
     world.enrolled(member, 3)
     with unit_of_work("access") as session:
         before = gallery.search(session, "test-model-1", world.rows(3))
-        gallery.rewrap(session.scalars(select(Model)))
+        for model in session.scalars(select(Model)):
+            context = gallery.rotation_context(model.version)
+            model.rotation_sealed = gallery.envelope().rewrap(bytes(model.rotation_sealed), context)
     with unit_of_work("access") as session:
         assert gallery.search(session, "test-model-1", world.rows(3)) == before
     assert before[0].member_id == member

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from platform_api.access import purge
 from platform_api.core import clock
-from platform_api.core.database import database
+from platform_api.core.database import database, unit_of_work
+from platform_api.core.models import OutboxEvent
 
 
 def jpeg(side: int = 64) -> bytes:
@@ -164,3 +165,72 @@ def test_decisions(scene: Any) -> None:
     scene.event("MemberErased", member)
     assert files(scene) == []
     assert [row["stranger_id"] for row in scene.ok("GET", "/strangers", scene.manager)["items"]] == [second]
+
+
+def told(stranger_id: str) -> list[dict[str, Any]]:
+    """The events about a frame."""
+    with unit_of_work("access") as session:
+        rows = session.scalars(select(OutboxEvent).where(OutboxEvent.type == "access.StrangerIdentified")).all()
+    return [row.envelope for row in rows if row.envelope["subject"] == stranger_id]
+
+
+def test_that_a_member_was_known_is_told_without_a_picture(scene: Any) -> None:
+    known, unknown, dismissed = (upload(scene, jpeg()).json["stranger_id"] for _ in range(3))
+    member = scene.registered()
+    said = {"decision": "member", "member_id": member, "note": "forgot glasses"}
+    shown = scene.ok("POST", f"/strangers/{known}/decision", scene.manager, json=said)
+    scene.ok("POST", f"/strangers/{unknown}/decision", scene.manager, json={"decision": "stranger"})
+    scene.ok("POST", f"/strangers/{dismissed}/decision", scene.manager, json={"decision": "dismissed"})
+    assert told(unknown) == told(dismissed) == []
+    (envelope,) = told(known)
+    data = envelope["data"]
+    assert data.pop("at")[:19] == shown["at"][:19]
+    assert data.pop("decided_at")[:19] == shown["decided_at"][:19]
+    # Ids alone: neither the picture, nor where it lies, nor what the manager wrote.
+    assert data == {"stranger_id": known, "member_id": member, "branch_id": "gangnam"}
+
+
+def test_a_refused_decision_tells_nothing(scene: Any) -> None:
+    stranger_id = upload(scene, jpeg()).json["stranger_id"]
+    member = scene.registered()
+    said = {"decision": "member", "member_id": member}
+    assert scene.refused("POST", f"/strangers/{stranger_id}/decision", scene.other_manager, json=said)[0] == 404
+    scene.event("MemberErased", member)
+    path = f"/strangers/{stranger_id}/decision"
+    assert scene.refused("POST", path, scene.manager, json=said) == (422, "member_erased")
+    assert told(stranger_id) == []
+    (left,) = scene.ok("GET", "/strangers", scene.manager)["items"]
+    assert (left["decision"], left["member_id"]) == (None, None)
+
+
+def test_services_alone_fetch_a_frame_and_only_where_a_member_was_known(scene: Any) -> None:
+    photo, service = jpeg(), scene.token_for("auth", "service")
+    stranger_id = upload(scene, photo).json["stranger_id"]
+    url = f"/access/internal/v1/strangers/{stranger_id}/photo"
+
+    def fetch(who: dict[str, str] | None) -> Any:
+        return scene.client.get(url, headers=who)
+
+    assert fetch(service).status_code == 404, "nobody has decided yet"
+    member = scene.registered()
+    said = {"decision": "member", "member_id": member}
+    scene.ok("POST", f"/strangers/{stranger_id}/decision", scene.manager, json=said)
+    answer = fetch(service)
+    assert (answer.status_code, answer.data, answer.content_type) == (200, photo, "image/jpeg")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert fetch(None).status_code == 401
+    customer = scene.token_for(member, "customer")
+    for who in (scene.operator, scene.manager, customer):
+        refusal = fetch(who)
+        assert (refusal.status_code, refusal.json["code"]) == (403, "forbidden")
+    with database("access").connect() as connection:
+        trail = text("SELECT actor FROM audit_log WHERE action = 'stranger.fetch_photo' AND target = :t")
+        assert connection.scalars(trail, {"t": stranger_id}).all() == ["auth"]
+    with clock.travel(timedelta(hours=73)):
+        assert fetch(scene.token_for("auth", "service")).status_code == 404
+    for file in files(scene):
+        file.unlink()
+    gone = fetch(service)
+    assert (gone.status_code, gone.json["code"]) == (410, "photo_gone")
+    scene.event("MemberErased", member)
+    assert fetch(service).status_code == 404

@@ -1,5 +1,6 @@
 """The centre and a gate node's own code together, over a real socket: feed, clock, identification, log, strangers."""
 
+import hashlib
 import io
 import threading
 import uuid
@@ -10,17 +11,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from PIL import Image
+from sqlalchemy import select
 from werkzeug.serving import make_server
 
 from access_edge.centre import Centre
 from access_edge.clock import LearntClock
+from access_edge.downloads import Downloads
 from access_edge.keys import DeviceKey, generate
 from access_edge.replica import Replica
 from access_edge.settings import EdgeSettings
 from access_edge.sync import Sync
+from ml_bentos import registry
+from ml_bentos.face import load_model
+from platform_api.access.strangers import store
 from platform_api.core import clock
+from platform_api.core.database import unit_of_work
 from platform_api.core.encryption import Envelope, KeyRing
+from platform_api.core.events.envelope import Event
+from platform_api.core.events.registry import handlers
+from platform_api.core.models import OutboxEvent
+from tests.face_versions import keys_file, packed
 
 
 @pytest.fixture
@@ -53,6 +65,7 @@ class EdgeNode:
             centre_url=address,
             edge_identify_timeout_s=5,
         )
+        self.settings = settings
         self.clock = LearntClock()
         self.centre = Centre(settings, DeviceKey(self.edge_id, key_file), self.clock)
         self.replica = Replica(folder, Envelope(ring))
@@ -110,3 +123,50 @@ def test_identification_log_and_strangers(world: Any, edge: EdgeNode, make_entry
     Image.fromarray(np.zeros((48, 48, 3), np.uint8)).save(out, "JPEG")
     edge.centre.send_stranger(out.getvalue(), str(uuid.uuid4()), gate, clock.now().isoformat())
     assert len(world.ok("GET", "/strangers")["items"]) == 1
+
+
+def staged(archive: dict[str, Any], stage: str, version: str, number: int) -> None:
+    """mlops stages a version of the face model."""
+    data = {
+        "model": "face", "version": version, "stage": stage, "live_version": "test-model-1", "deployment_id": "d",
+        "place": None, "archive": archive, "thresholds": None, "at": clock.now().isoformat(),
+    }  # fmt: skip
+    event = Event.new("mlops.ModelStaged", "face", number, data)
+    with unit_of_work("access") as session:
+        for handler in handlers("access", event.type):
+            handler(session, event)
+
+
+def test_a_signed_package_reaches_the_node_and_its_report_the_centre(
+    world: Any, edge: EdgeNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, key = "turned-1", Ed25519PrivateKey.generate()
+    data = packed(tmp_path / "made", version, key)
+    store().put("models/face/turned-1.tar", data, sealed=False)
+    digest = hashlib.sha256(data).hexdigest()
+    staged({"object_key": "models/face/turned-1.tar", "sha256": digest, "bytes": len(data)}, "canary", version, 3)
+    edge.sync.run()
+    told = edge.replica.live_model()
+    assert told is not None
+    assert (told.version, told.stage, edge.sync.malformed) == (version, "canary", 0)
+
+    models = tmp_path / "models"
+    (models / "downloads").mkdir(parents=True)
+    monkeypatch.setenv(registry.VARIABLE, str(models))
+    # A download that was cut off before: only the rest is asked for.
+    (models / "downloads" / f"{digest}.part").write_bytes(data[:3_000_000])
+    settings = edge.settings.model_copy(
+        update={"models_dir": models, "model_public_keys_file": keys_file(tmp_path / "trusted.json", key)}
+    )
+    Downloads(settings, edge.centre).fetch(told)
+    assert load_model(version).version == version
+
+    report = {
+        "report_id": str(uuid.uuid4()), "version": version, "stage": "canary", "frames": 2, "agreed": 2, "accepted": 1,
+        "errors": 0, "milliseconds_p50": 30.0, "milliseconds_p95": 31.0, "ready": True, "trouble": None,
+        "at": clock.now().isoformat(),
+    }  # fmt: skip
+    edge.centre.send_model_reports([report])
+    with unit_of_work("access") as session:
+        rows = session.scalars(select(OutboxEvent).where(OutboxEvent.type.contains("ModelObserved"))).all()
+        assert [row.envelope["data"]["edge_id"] for row in rows] == [edge.edge_id]

@@ -20,15 +20,24 @@ import pytest
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from infra.local.certificates import authority, server
 from infra.local.postgres import free_port
 from platform_api.app import create_app
+from platform_api.auth import bootstrap, personal
+from platform_api.core.database import unit_of_work
+from platform_api.core.events.bus.local import LocalBus
+from platform_api.core.events.inbox import dead_letters, handle_next
+from platform_api.core.events.relay import relay_batch
+from platform_api.core.personal import part, unpacked
+from platform_api.worker import import_handlers
 
 ROOT = Path(__file__).resolve().parents[3]
 CARD_KEY = "card-sandbox-key"
 PASSWORD = "한강-자전거-도로-27"
+SECRET = "a-secret-of-the-access-domain-which-is-long"
 GOOD_CARD = "4111111111111111"
 DECLINED_CARD = "4000000000000002"
 
@@ -156,6 +165,7 @@ def configure(
         }
         for name, value in chosen.items():
             monkeypatch.setenv(f"SMARTFIT_{name.upper()}", str(value))
+        import_handlers(["auth"])
         app: Flask = create_app(["auth"])
         return app.test_client()
 
@@ -202,6 +212,14 @@ class Member:
 NewMember = Callable[..., Member]
 
 
+def held_of(member: Member) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What auth gives for a member's export: rows by table, and pictures by their name there."""
+    with unit_of_work("auth") as session:
+        files = dict(unpacked(part(session, personal.PERSONAL, member.id)))
+    document = json.loads(files.pop("data.json"))
+    return document["tables"], {f"auth/{name}": data for name, data in files.items()}
+
+
 @pytest.fixture
 def new_member(client: FlaskClient) -> NewMember:
     """`new_member(**changes)` -> a registered member, signed in."""
@@ -224,3 +242,43 @@ def operator(client: FlaskClient, token_for: Callable[..., dict[str, str]]) -> M
     """An operator by token."""
     identity = "00000000-0000-7000-8000-000000000001"
     return Member(identity, "", token_for(identity, "operator"), "", client)
+
+
+@pytest.fixture
+def both(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    """Auth and access served by one process, as on a single machine; asked for after `client`, which it takes over."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    for name, value in {
+        "AUTH_INTERNAL_URL": address,
+        "ACCESS_CLIENT_SECRET": SECRET,
+        "SERVICE_CLIENTS": json.dumps({"access": SECRET}),
+        "OPERATOR_EMAIL": "op@example.com",
+        "OPERATOR_PASSWORD": PASSWORD,
+    }.items():
+        monkeypatch.setenv(f"SMARTFIT_{name}", value)
+    import_handlers(["auth", "access"])
+    # Only what was enrolled long ago is asked of access alone.
+    configure(access_internal_url=address, face_unheard_window_s=0)
+    app = create_app(["auth", "access"])
+    server = make_server("127.0.0.1", port, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    bootstrap.main()
+    yield app
+    server.shutdown()
+    thread.join()
+
+
+def deliver() -> None:
+    """Bring every event of either to the other, until nothing is left that can be done now."""
+    domains = ("auth", "access")
+    while sum([relay_batch(domain, LocalBus()) for domain in domains]):
+        for domain in domains:
+            more = True
+            while more:
+                with unit_of_work(domain) as session:
+                    more = handle_next(session, domain)
+    for domain in domains:
+        with unit_of_work(domain) as session:
+            assert dead_letters(session, domain) == []

@@ -70,7 +70,7 @@ def test_a_new_address_needs_the_password_and_must_be_free(new_member: NewMember
 
 def test_another_members_things_are_not_there(new_member: NewMember, client: FlaskClient) -> None:
     member, other = new_member(), new_member()
-    paths = ["", "/export", "/sessions", "/consents", "/face"]
+    paths = ["", "/exports", "/sessions", "/consents", "/face"]
     for path in paths:
         theirs = member.call("GET", f"/members/{other.id}{path}")
         nobodys = member.call("GET", f"/members/{uuid.uuid4()}{path}")
@@ -83,6 +83,7 @@ def test_another_members_things_are_not_there(new_member: NewMember, client: Fla
         ("DELETE", "", None),
         ("PUT", "/password", {"current_password": PASSWORD, "new_password": PASSWORD + "x"}),
         ("POST", "/consents", consent),
+        ("POST", "/exports", None),
         ("POST", "/face", None),
         ("DELETE", "/face", None),
     ]

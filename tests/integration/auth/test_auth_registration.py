@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from prometheus_client import REGISTRY
 from sqlalchemy import func, select, text
 
 from platform_api.auth.models import CardIdentity
@@ -39,8 +40,13 @@ def whole_database() -> str:
 
 
 def test_a_newcomer_is_registered_and_announced(client: FlaskClient, card: CardSandbox) -> None:
-    answer = client.post("/auth/v1/members", json=registration())
+    before = REGISTRY.get_sample_value("smartfit_members_registered_total")
+    assert before is not None
+    body = registration()
+    answer = client.post("/auth/v1/members", json=body)
     assert answer.status_code == 201
+    assert client.post("/auth/v1/members", json=body).status_code == 409
+    assert REGISTRY.get_sample_value("smartfit_members_registered_total") == before + 1
     assert answer.json is not None
     assert (answer.json["roles"], answer.json["language"], answer.json["status"]) == (["customer"], "ko", "active")
     assert not {"email", "name", "phone"} & set(answer.json)

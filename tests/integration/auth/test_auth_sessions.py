@@ -14,8 +14,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
+from platform_api.auth import jobs
+from platform_api.auth.models import LoginSession, RefreshToken, Throttle
 from platform_api.auth.models import Member as MemberRow
-from platform_api.auth.models import RefreshToken, Throttle
 from platform_api.core.clock import travel
 from platform_api.core.database import unit_of_work
 from platform_api.core.models import AuditRecord
@@ -206,9 +207,9 @@ def test_sessions_are_listed_page_by_page_and_ended_one_by_one(new_member: NewMe
     assert len(set(seen)) == len(seen) == 5
     assert stranger.call("DELETE", f"/members/me/sessions/{seen[-1]}").status_code == 404
     assert stranger.call("GET", f"/members/{member.id}/sessions").status_code == 404
+    assert member.call("GET", "/members/me/sessions?cursor=nonsense").json["code"] == "bad_cursor"
     assert member.call("DELETE", f"/members/me/sessions/{seen[-1]}").status_code == 204
     assert renew(client, member.refresh_token).json["code"] == "refresh_invalid"
-    assert member.call("GET", "/members/me/sessions?cursor=nonsense").json["code"] == "bad_cursor"
 
 
 def test_a_new_password_ends_every_session(new_member: NewMember, client: FlaskClient) -> None:
@@ -231,7 +232,7 @@ def test_a_suspended_member_is_out(new_member: NewMember, operator: Member, clie
     assert renew(client, member.refresh_token).status_code == 401
     assert sign_in(client, member.email).json["code"] == "account_suspended"
     assert sign_in(client, member.email, "wrong-wrong-wrong").json["code"] == "login_failed"
-    assert member.call("PUT", "/members/me/status", json=said).status_code == 403
+    assert member.call("PUT", "/members/me/status", json=said).json["code"] == "token_revoked"
 
 
 def test_a_service_gets_a_token_by_its_secret(
@@ -320,3 +321,23 @@ def test_forged_and_foreign_tokens_are_refused(client: FlaskClient, token_for: C
     device = token_for("edge-1", "device")
     assert client.get("/auth/v1/members/me", headers=device).status_code == 403
     assert registration()["email"] not in client.get("/auth/v1/members", headers=device).text
+
+
+def test_sessions_and_refresh_tokens_that_ended_long_ago_are_deleted(new_member: NewMember) -> None:
+    member = new_member()
+    assert (
+        member.client.post("/auth/v1/tokens/refresh", json={"refresh_token": member.refresh_token}).status_code == 200
+    )
+
+    def left() -> tuple[int, int]:
+        with unit_of_work("auth") as session:
+            counts = [session.scalar(select(func.count()).select_from(table)) for table in (LoginSession, RefreshToken)]
+        return counts[0] or 0, counts[1] or 0
+
+    assert left() == (1, 2)
+    with travel(timedelta(days=59)):
+        jobs.forget_sessions()
+    assert left() == (1, 2)
+    with travel(timedelta(days=61)):
+        jobs.forget_sessions()
+    assert left() == (0, 0)

@@ -29,7 +29,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("branch-objects")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # settings and stores are the process's: another file's application has its own
 def application(postgres: Any, keys: Any, objects: Path) -> Iterator[Flask]:
     """The branch domain's application."""
     with pytest.MonkeyPatch.context() as patch:

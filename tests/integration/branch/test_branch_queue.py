@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from prometheus_client import REGISTRY
 
 from platform_api.branch import queue
 from platform_api.branch.preferences import forget_old_visits
@@ -22,8 +23,13 @@ def decide(world: Any, task_id: str, who: dict[str, str] | None = None, **said: 
 def test_a_manager_confirms_and_it_is_told(world: Any) -> None:
     world.branch()
     task_id = world.judged(verdict="done")
+    kind = world.ok("GET", f"/tasks/{task_id}", world.manager)["kind"]
+    of_this = {"kind": kind, "outcome": "confirmed"}
+    before = REGISTRY.get_sample_value("smartfit_tasks_decided_total", of_this) or 0
     answer = decide(world, task_id)
     assert answer.status_code == 200
+    assert decide(world, task_id).status_code == 409
+    assert REGISTRY.get_sample_value("smartfit_tasks_decided_total", of_this) == before + 1
     shown = answer.json
     assert (shown["state"], shown["label"], shown["corrected"], shown["decided_by"]) == (
         "confirmed",

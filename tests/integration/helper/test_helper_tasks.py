@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 from flask import Flask
 from PIL import Image
+from prometheus_client import REGISTRY
 from sqlalchemy.engine import make_url
 
 from platform_api.core import clock
@@ -28,7 +29,9 @@ def at(moment: str) -> Any:
 
 
 def test_work_is_handed_in_and_told_to_the_judge(world: Any) -> None:
+    before = REGISTRY.get_sample_value("smartfit_tasks_submitted_total", {"kind": "hanging"}) or 0
     task = world.submit(None, world.photo(), world.photo(), note="3층 수건")
+    assert REGISTRY.get_sample_value("smartfit_tasks_submitted_total", {"kind": task["kind"]}) == before + 1
     assert (task["state"], task["reward_won"], len(task["photos"])) == ("submitted", 500, 2)
     (told,) = world.published("helper.TaskSubmitted")
     check("helper.TaskSubmitted", told["data"])

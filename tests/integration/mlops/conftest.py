@@ -1,28 +1,35 @@
 """A small world for the models: made-up photos that differ as hung and flat do, versions taught with them, and callers."""
 
+import base64
 import hashlib
 import io
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image, ImageDraw
 from sqlalchemy import select, text
 
-from ml_bentos.laundry import dataset, train
+from ml_bentos import archives
+from ml_bentos.laundry import dataset, package, teaching
 from platform_api.app import create_app
 from platform_api.core import clock
 from platform_api.core.database import database, unit_of_work
 from platform_api.core.models import AuditRecord, OutboxEvent
-from platform_api.mlops import dataset_store, judging, rollout, supervision
-from platform_api.mlops.judge import judge
+from platform_api.mlops import judging, packages, rollout, storage
+from platform_api.mlops.judge import candidate, judge
 from platform_api.mlops.settings import settings
 from tests.domain_world import DomainWorld
 
+KEY = Ed25519PrivateKey.generate()
+"""The key that is trusted where `trusted` is used."""
 SIZES = (80, 64, 72)
 HELPERS = [f"helper-{number}" for number in range(16)]
 
@@ -84,8 +91,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="session")
 def versions(models_dir: Path, folders: list[Path]) -> list[str]:
     """Two versions in the store."""
-    silent = train.Output(True)
-    return [train.train(dataset.read(folder), silent, models_dir / "training" / "cache") for folder in folders[:2]]
+    return [teaching.quick(dataset.read(folder), models_dir / "training" / "cache") for folder in folders[:2]]
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +100,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("mlops-objects")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # settings and stores are the process's: another file's application has its own
 def application(postgres: Any, keys: Any, objects: Path, models_dir: Path) -> Iterator[Flask]:
     """The mlops domain's application."""
     with pytest.MonkeyPatch.context() as patch:
@@ -147,19 +153,25 @@ class World(DomainWorld):
         }  # fmt: skip
         self.deliver("branch.TaskConfirmed", task_id, version, data)
 
+    @staticmethod
+    def dataset(name: str) -> None:
+        """A data set in the object store, as the learning side leaves it."""
+        manifest, place = f"rows of {name}".encode(), f"datasets/laundry/{name}"
+        summary = {
+            "digest": hashlib.sha256(manifest).hexdigest(), "photos": 72, "groups": 16,
+            "counts": {"hanging": {"flat": 40, "hung": 32}}, "done_states": {"hanging": "hung"},
+        }  # fmt: skip
+        judging.store().put(f"{place}/manifest.parquet", manifest, sealed=True)
+        judging.store().put(f"{place}/summary.json", json.dumps(summary).encode(), sealed=True)
+
     # --- what the worker does
 
-    def deploy(self, version: str, model: str = "laundry") -> dict[str, Any]:
-        """Register, ask for, and carry out."""
+    def deploy(self, version: str, model: str = "laundry", *stages: str) -> dict[str, Any]:
+        """Register, ask for, and carry out: straight to live, or as far as the first of `stages`."""
         self.ok("POST", f"/models/{model}/versions", json={"version": version})
-        asked = self.ok("POST", f"/models/{model}/deployments", json={"version": version})
+        asked = self.ok("POST", f"/models/{model}/deployments", json={"version": version, "stages": list(stages)})
         rollout.carry_out()
         return dict(self.ok("GET", f"/deployments/{asked['deployment_id']}"))
-
-    def dataset(self, folder: Path, name: str = "first") -> dict[str, Any]:
-        """Import a folder and register it."""
-        dataset_store.put(judging.store(), "laundry", name, dataset.read(folder))
-        return dict(self.ok("POST", "/models/laundry/datasets", json={"name": name}))
 
     # --- what came of it
 
@@ -181,6 +193,11 @@ class World(DomainWorld):
         with database("mlops").connect() as connection:
             return list(connection.execute(text(query), values).all())
 
+    @staticmethod
+    def do(statement: str, **values: Any) -> None:
+        with database("mlops").begin() as connection:
+            connection.execute(text(statement), values)
+
 
 @pytest.fixture
 def world(
@@ -193,8 +210,43 @@ def world(
     """An empty platform: no version registered, nothing live."""
     empty_database("mlops")
     (models_dir / "laundry" / "live.json").unlink(missing_ok=True)
-    for cached in (settings, judge, supervision.runner):
+    for cached in (settings, judge, candidate):
         cached.cache_clear()
     yield World(application.test_client(), token_for, objects)
-    for cached in (settings, judge, supervision.runner):
+    for cached in (settings, judge, candidate):
         cached.cache_clear()
+
+
+@pytest.fixture
+def trusted(world: World, models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """One key is trusted; nothing is installed in the folder given, and no archive lies in the store."""
+    place = models_dir / "packages"
+    shutil.rmtree(place, ignore_errors=True)
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps([base64.b64encode(KEY.public_key().public_bytes_raw()).decode()]), "utf-8")
+    monkeypatch.setenv("SMARTFIT_MODEL_PUBLIC_KEYS_FILE", str(file))
+    settings.cache_clear()
+    yield place
+    shutil.rmtree(place, ignore_errors=True)
+    storage.store().delete_prefix("models")
+
+
+@pytest.fixture
+def archive(versions: list[str]) -> bytes:
+    """The second version's archive, made before it is away."""
+    return archives.pack(package.NAME, versions[1], KEY)
+
+
+@pytest.fixture
+def elsewhere(models_dir: Path, archive: bytes, versions: list[str], tmp_path: Path) -> Iterator[None]:
+    """The versions were made on another machine: this one's own store lacks the second."""
+    own = models_dir / "bentoml" / "models" / package.NAME / versions[1]
+    away = tmp_path / "away"
+    own.rename(away)
+    yield
+    away.rename(own)
+
+
+def lay(version: str, data: bytes) -> None:
+    """Put an archive into the object store."""
+    storage.store().put(packages.key_of("laundry", version), data, sealed=False)

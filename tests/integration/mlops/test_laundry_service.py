@@ -89,7 +89,8 @@ def test_a_version_that_the_service_cannot_build_is_taken_back(
     assert remote.deploy(versions[0])["state"] == "live"
     remote.ok("POST", "/models/laundry/versions", json={"version": versions[1]})
     monkeypatch.setattr(Remote, "LONGEST_WAIT", 3.0)
-    asked = remote.ok("POST", "/models/laundry/deployments", json={"version": versions[1]})
+    body = {"version": versions[1], "stages": []}
+    asked = remote.ok("POST", "/models/laundry/deployments", json=body)
     with monkeypatch.context() as patch:
         # The service finds another version named than the worker named.
         patch.setattr(registry, "set_live", lambda kind, version: None)

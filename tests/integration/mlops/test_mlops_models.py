@@ -4,11 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from platform_api.core import clock
 from platform_api.core.database import unit_of_work
 from platform_api.core.events.envelope import check
-from platform_api.mlops import bootstrap, jobs
+from platform_api.mlops import bootstrap, figures, jobs
 from tests.integration.mlops.conftest import taught
 
 
@@ -103,9 +104,7 @@ def test_people_without_the_role_see_and_change_nothing(world: Any, versions: li
     assert world.refused("PATCH", f"/models/laundry/versions/{versions[0]}", service, json={"note": "x"})[0] == 403
 
 
-def test_corrections_are_counted_since_the_last_data_set(
-    world: Any, folders: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_corrections_are_counted_since_the_last_data_set(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from platform_api.mlops.settings import settings
 
     monkeypatch.setenv("SMARTFIT_MLOPS_RETRAIN_AFTER", "3")
@@ -117,12 +116,10 @@ def test_corrections_are_counted_since_the_last_data_set(
     assert (counted["confirmed"], counted["corrected"], counted["photos"], counted["due"]) == (4, 2, 4, False)
     world.decide("t9", corrected=True)
     assert world.ok("GET", "/models/laundry/corrections")["due"]
-    world.dataset(folders[2])
+    world.dataset("first")
+    world.ok("POST", "/models/laundry/datasets", json={"name": "first"})
     assert world.ok("GET", "/models/laundry/corrections")["corrected"] == 3, "the first data set holds no decisions"
-    from ml_bentos.laundry import dataset
-    from platform_api.mlops import dataset_store, judging
-
-    dataset_store.put(judging.store(), "laundry", "second", dataset.read(folders[2]))
+    world.dataset("second")
     body = {"name": "second", "confirmations_through": counted["through"]}
     assert world.refused("POST", "/models/laundry/datasets", json={**body, "confirmations_through": 10**6}) == (
         422, "not_heard_yet",
@@ -157,6 +154,18 @@ def test_how_a_version_does_in_service(world: Any, versions: list[str]) -> None:
     assert (hanging["agreement"], hanging["coverage"]) == (0.5, hanging["answered"] / 4)
     assert (rows["ironing"]["answered"], rows["ironing"]["agreement"]) == (0, None)
     assert world.refused("GET", "/models/laundry/performance?days=0")[0] == 422
+    with unit_of_work("mlops") as session:
+        figures.measure(session)
+    here = {"model": "laundry", "version": versions[0]}
+    told = [
+        REGISTRY.get_sample_value(f"smartfit_model_{name}", here) for name in ("live", "agreement_ratio", "decided")
+    ]
+    assert told == [1, 0.5, 2]
+    assert REGISTRY.get_sample_value("smartfit_model_corrections", {"model": "laundry"}) == 1
+    coverage = REGISTRY.get_sample_value("smartfit_model_coverage_ratio", here)
+    assert coverage == hanging["answered"] / 5
+    expected = REGISTRY.get_sample_value("smartfit_model_expected_accuracy_ratio", here)
+    assert expected == world.ok("GET", f"/models/laundry/versions/{versions[0]}")["metrics"]["accuracy_answered"]
     assert world.refused("GET", "/models/face/performance")[0] == 404
 
 

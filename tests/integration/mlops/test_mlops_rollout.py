@@ -35,7 +35,7 @@ def test_a_version_is_deployed(world: Any, versions: list[str]) -> None:
     assert registry.live_version("laundry") == versions[0]
     (told,) = world.published("mlops.ModelDeployed")
     check("mlops.ModelDeployed", told["data"])
-    assert (told["data"]["previous_version"], told["data"]["by"], told["sequence"]) == (None, "operator-1", "2")
+    assert (told["data"]["previous_version"], told["data"]["by"], told["sequence"]) == (None, "operator-1", "3")
     assert [act for _, act in world.audited()] == ["model.register", "model.deploy", "model.live"]
     assert rollout.carry_out() == 0
 

@@ -13,7 +13,7 @@ from platform_api.monitoring.settings import settings
 from tests import monitoring_world as world
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # settings and stores are the process's: another file's application has its own
 def monitoring_app(postgres: Any, keys: Any) -> Iterator[Flask]:
     """The REST API."""
     with pytest.MonkeyPatch.context() as patch:

@@ -133,7 +133,7 @@ def _environment(folder: Path, fcm: Sandbox, smtp_port: int) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # settings and stores are the process's: another file's application has its own
 def application(postgres: Any, keys: Any, outside: Outside) -> Iterator[Flask]:
     """The notification domain's application."""
     with pytest.MonkeyPatch.context() as patch:

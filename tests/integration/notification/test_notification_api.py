@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from platform_api.core import clock
+from platform_api.notification.jobs import forget_old
 
 World = Any
 TOKEN = "t" * 40
@@ -228,3 +229,18 @@ def test_operators_see_deliveries_but_not_what_they_say(staffed: World) -> None:
     assert item["reference"].startswith("projects/smartfit-sandbox/messages/")
     assert token not in answer.text
     assert "트레드밀" not in answer.text
+
+
+def test_a_code_that_nobody_entered_is_deleted(world: World) -> None:
+    world.member("kim")
+    world.ok("PUT", "/email", "kim", json={"address": "kim@example.com"})
+
+    def kept() -> tuple[int, int]:
+        sealed = world.rows("SELECT 1 FROM email_address WHERE code_sealed IS NOT NULL")
+        return len(sealed), len(world.rows("SELECT 1 FROM code_sent"))
+
+    forget_old()
+    assert kept() == (1, 1)
+    with clock.travel(timedelta(hours=2)):
+        forget_old()
+    assert kept() == (0, 0)

@@ -250,6 +250,10 @@ def test_operators_hear_of_models(world: World) -> None:
         "모델 학습 완료: 세탁 판정 2026.3", "모델 배포: 세탁 판정 2026.3", "모델 되돌림: 세탁 판정 2026.3",
     ]  # fmt: skip
     assert "accuracy 0.923, ece 0.021" in world.told("operator-1")[1]["body"]
+    held = {"model": "face", "version": None, "at_stage": "training", "subject_id": "t1", "reason": "검증 실패: 나빠짐"}
+    world.deliver("mlops.ModelHeldBack", "face", 1, {**held, "at": clock.now().isoformat()})
+    (body,) = [told["body"] for told in world.told("operator-1") if told["title"] == "모델 보류: 얼굴 인식"]
+    assert body.startswith("검증 실패: 나빠짐")
     assert len(world.told("kim")) == 1
 
 

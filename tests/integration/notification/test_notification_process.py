@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from platform_api.core.events import publish
 from platform_api.core.events.bus.local import LocalBus
 from platform_api.core.events.worker import Worker
 from platform_api.core.settings import load
+from platform_api.core.telemetry.tracing import span
 from platform_api.notification.settings import SenderSettings
 
 World = Any
@@ -28,10 +30,11 @@ ROOT = Path(__file__).resolve().parents[3]
 class Process:
     """A sender."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, **settings: str) -> None:
         self.port = free_port()
         command = [sys.executable, "-m", "platform_api.notification.sender"]
-        self.popen = subprocess.Popen(command, cwd=ROOT, env=world.sender_environment(self.port))
+        environment = {**world.sender_environment(self.port), **settings}
+        self.popen = subprocess.Popen(command, cwd=ROOT, env=environment)
 
     def ready(self) -> "Process":
         until(self._answers)
@@ -50,11 +53,11 @@ class Process:
 
 
 @pytest.fixture
-def start(staffed: World) -> Iterator[Callable[[], Process]]:
+def start(staffed: World) -> Iterator[Callable[..., Process]]:
     started: list[Process] = []
 
-    def _start() -> Process:
-        started.append(Process(staffed))
+    def _start(**settings: str) -> Process:
+        started.append(Process(staffed, **settings))
         return started[-1]
 
     yield _start
@@ -98,6 +101,51 @@ def test_from_a_fault_to_the_phone(
     record_property("event_to_push_ms", json.dumps([round(ms) for ms in times]))
     metrics = requests.get(f"http://127.0.0.1:{process.port}/metrics", timeout=5).text
     assert 'smartfit_notification_attempts_total{channel="push",outcome="sent",urgent="True"} 20.0' in metrics
+
+
+@pytest.fixture
+def receiver() -> Iterator[str]:
+    """URL of a receiver of spans."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen([sys.executable, "-m", "infra.sandboxes.otlp", "--port", str(port)], cwd=ROOT)
+
+    def answers() -> bool:
+        assert process.poll() is None, "the receiver did not start"
+        try:
+            return requests.get(f"{url}/healthz", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    until(answers)
+    yield url
+    process.terminate()
+    process.wait(10)
+
+
+def test_a_push_is_part_of_the_trace_of_the_fault(staffed: World, start: Callable[..., Process], receiver: str) -> None:
+    phone = staffed.phone("manager-1")
+    start(OTEL_EXPORTER_OTLP_ENDPOINT=receiver, OTEL_BSP_SCHEDULE_DELAY="200").ready()
+    trace_id, cause = uuid.uuid4().hex, "00f067aa0ba902b7"
+    with span("handler", traceparent=f"00-{trace_id}-{cause}-01"):
+        staffed.fault(severity="critical")
+    until(lambda: len(staffed.pushed(phone)) == 1)
+    found: list[dict[str, Any]] = []
+
+    def exported() -> bool:
+        found[:] = requests.get(f"{receiver}/spans", params={"trace_id": trace_id}, timeout=5).json()["spans"]
+        return any(each["kind"] == "CONSUMER" for each in found)
+
+    until(exported)
+    (sent,) = [each for each in found if each["kind"] == "CONSUMER"]
+    assert (sent["service"], sent["name"], sent["parent_id"]) == ("smartfit-sender", "process push", cause)
+    assert sent["attributes"]["smartfit.outcome"] == "sent"
+    calls = [each for each in found if each["attributes"].get("http.request.method") == "POST"]
+    assert calls
+    assert {each["parent_id"] for each in calls} == {sent["span_id"]}
+    # Neither the phone's token nor the words of the message leave the platform in a span.
+    assert phone not in json.dumps(found)
+    assert "트레드밀" not in json.dumps(found, ensure_ascii=False)
 
 
 @pytest.mark.faults

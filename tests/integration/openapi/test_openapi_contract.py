@@ -62,6 +62,7 @@ NOT_WITHOUT = {
     "GET /auth/internal/v1/templates/{template_id}",
     "POST /notification/v1/email/verification",
     "POST /mlops/v1/models/{model}/rollback",
+    "POST /mlops/v1/deployments/{deployment_id}/promote",
     "POST /mlops/v1/models/{model}/datasets",
 }
 # Rules go beyond what a schema can say (check digits, hours, who has visited what): a good form may be refused. Tokens

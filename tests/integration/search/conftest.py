@@ -18,7 +18,7 @@ from platform_api.search.settings import settings
 from tests.search_world import HONGDAE, SEOMYEON, WEEKDAYS, ElasticsearchServer, branch
 
 _TABLES = (
-    "report", "review", "visit", "member", "pending", "rebuild", "branch", "outbox", "inbox", "idempotency_key",
+    "report", "review", "visit", "member", "pending", "rebuild", "branch_keywords", "branch", "outbox", "inbox", "idempotency_key",
 )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def elasticsearch_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # settings and stores are the process's: another file's application has its own
 def whole_application(postgres: Any, keys: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     """The search domain's application; `application` is the same, empty."""
     with pytest.MonkeyPatch.context() as patch:

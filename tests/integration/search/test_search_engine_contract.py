@@ -207,7 +207,8 @@ def test_a_rebuild_serves_the_old_index_until_the_new_one_is_whole(make: Make) -
 
     with engine.writer() as writer:
         writer.apply([build(facts("old", "옛 지점"))])
-        assert writer.rebuild(batches(), late) == 2
+        assert writer.build(batches(), late) == 2
+        assert writer.swap() == 2
         assert seen == [["old"], ["old"]]
         assert sorted(found(reader)) == ["busan", "late"]
         writer.apply([build(facts("new", "새 지점"))])
@@ -223,9 +224,89 @@ def test_a_rebuild_that_fails_leaves_the_old_index(make: Make) -> None:
     with engine.writer() as writer:
         writer.apply([build(facts("old", "옛 지점"))])
         with pytest.raises(RuntimeError):
-            writer.rebuild(broken(), lambda: ([], []))
+            writer.build(broken(), lambda: ([], []))
         writer.apply([build(facts("next", "다음 지점"))])
     assert sorted(found(make())) == ["next", "old"]
+
+
+def test_a_held_index_is_asked_apart_and_kept_in_step(make: Make) -> None:
+    engine, reader = make(), make()
+    with engine.writer() as writer:
+        writer.apply([build(facts("old", "옛 지점"))])
+        assert writer.build([[build(facts("new", "새 지점"))]], lambda: ([], [])) == 1
+        held = writer.held
+        assert held
+        assert held != writer.serving
+        trial = reader.trial(held)
+        assert found(trial) == ["new"]
+        assert found(trial, word("새")) == ["new"]
+        assert found(reader) == ["old"]
+        writer.apply([build(facts("late", "늦은 지점"))], ["new"])
+        assert found(trial) == ["late"]
+        assert trial.count() == 1
+        assert trial.get("late")
+        assert sorted(found(reader)) == ["late", "old"]
+        assert writer.swap() == 1
+        assert (writer.held, writer.serving) == (None, held)
+        assert found(reader) == ["late"]
+        with pytest.raises(LookupError):
+            writer.swap()
+        writer.apply([build(facts("after", "다음 지점"))])
+    assert sorted(found(make())) == ["after", "late"]
+
+
+def test_a_held_index_that_is_dropped_leaves_nothing(make: Make) -> None:
+    engine, reader = make(), make()
+    with engine.writer() as writer:
+        writer.apply([build(facts("old", "옛 지점"))])
+        writer.build([[build(facts("new", "새 지점"))]], lambda: ([], []))
+        held = writer.held
+        assert held
+        writer.drop()
+        writer.drop()
+        assert writer.held is None
+        with pytest.raises(EngineUnavailable):
+            reader.trial(held)
+        writer.apply([build(facts("next", "다음 지점"))])
+        assert sorted(found(reader)) == ["next", "old"]
+        assert not writer.resume(held)
+
+
+def test_the_next_writer_takes_up_what_was_held(make: Make) -> None:
+    first = make()
+    with first.writer() as writer:
+        writer.apply([build(facts("old", "옛 지점"))])
+        writer.build([[build(facts("new", "새 지점"))]], lambda: ([], []))
+        held = writer.held
+    del writer, first
+    second = make()
+    with second.writer() as writer:
+        assert writer.resume(held)
+        writer.apply([build(facts("late", "늦은 지점"))])
+        assert sorted(found(make().trial(held))) == ["late", "new"]  # type: ignore[arg-type]
+        writer.swap()
+    assert sorted(found(make())) == ["late", "new"]
+
+
+def test_the_next_writer_removes_what_nobody_asks_for(make: Make) -> None:
+    engine = make()
+    with engine.writer() as writer:
+        writer.apply([build(facts("old", "옛 지점"))])
+        writer.build([[build(facts("new", "새 지점"))]], lambda: ([], []))
+        held = writer.held
+    del writer
+    with engine.writer() as writer:
+        assert not writer.resume(None)
+    assert held
+    with pytest.raises(EngineUnavailable):
+        make().trial(held)
+    assert found(make()) == ["old"]
+
+
+@pytest.mark.parametrize("name", ["../index", "", "g-0", "*", "t-0"])
+def test_what_is_not_held_cannot_be_asked(make: Make, name: str) -> None:
+    with pytest.raises(EngineUnavailable):
+        make().trial(name)
 
 
 def test_questions_are_answered_through_commits_and_swaps(make: Make) -> None:
@@ -250,7 +331,8 @@ def test_questions_are_answered_through_commits_and_swaps(make: Make) -> None:
         for number in range(6):
             writer.apply([build(facts(f"b{number}", "다른 지점"))])
             if number % 2:
-                writer.rebuild([[always]], lambda: ([], []))
+                writer.build([[always]], lambda: ([], []))
+                writer.swap()
         stop.set()
         for thread in threads:
             thread.join()

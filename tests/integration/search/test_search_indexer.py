@@ -19,7 +19,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from platform_api.core.database import unit_of_work
-from platform_api.search.engines import DocumentRefused, EngineUnavailable, Writer
+from platform_api.search.engines import DocumentRefused, EngineUnavailable
 from platform_api.search.engines.choice import engine
 from platform_api.search.indexer import Indexer
 from platform_api.search.models import Pending, Rebuild
@@ -224,10 +224,15 @@ def test_changes_during_a_rebuild_are_in_the_new_index(application: Flask) -> No
         class Watching:
             """Rebuilds with the real writer, while other changes are drained in between."""
 
+            held, serving = None, ""
+
             def apply(self, put: Any, delete: Any = ()) -> None:
                 writer.apply(put, delete)
 
-            def rebuild(self, documents: Any, catch_up: Any) -> int:
+            def swap(self) -> int:
+                return writer.swap()
+
+            def build(self, documents: Any, catch_up: Any) -> int:
                 def slowly() -> Iterator[Any]:
                     for batch in documents:
                         yield batch
@@ -236,12 +241,12 @@ def test_changes_during_a_rebuild_are_in_the_new_index(application: Flask) -> No
                         branch("b9", name="새 지점")
                         made.drain(writer)
 
-                return writer.rebuild(slowly(), catch_up)
+                return writer.build(slowly(), catch_up)
 
-        watching: Writer = Watching()
+        watching: Any = Watching()
         with unit_of_work("search") as session:
             session.add(Rebuild(asked_by="test"))
-        made._start_rebuild(watching)
+        made.look_after_rebuild(watching)
         assert made._rebuilding is not None
         made._rebuilding.join()
     found = engine()

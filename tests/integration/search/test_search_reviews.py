@@ -266,7 +266,9 @@ def test_a_removed_review_stays_removed(client: FlaskClient, someone: Callable[.
     body = {"rating": 5, "text": "다시"}
     assert author.refused("POST", "/branches/gangnam/reviews", json=body) == (409, "review_exists")
     with database("search").connect() as connection:
-        actions = connection.scalars(text("SELECT action FROM audit_log WHERE target = :id"), {"id": review_id}).all()
+        actions = connection.scalars(
+            text("SELECT action FROM audit_log WHERE target = :id ORDER BY position"), {"id": review_id}
+        ).all()
     assert actions == ["review.post", "review.remove"]
 
 

@@ -11,8 +11,9 @@ from sqlalchemy import text
 
 from platform_api.core.database import unit_of_work
 from platform_api.core.events.envelope import Event
-from platform_api.core.events.inbox import CHANNEL, receive
+from platform_api.core.events.inbox import CHANNEL, SYSTEM, receive
 from platform_api.core.events.registry import subscribers
+from platform_api.core.events.spans import sending
 
 
 class LocalBus:
@@ -20,10 +21,11 @@ class LocalBus:
 
     def publish(self, event: Event) -> None:
         """Put the event into each subscriber's inbox and wake its consumer."""
-        for subscriber in subscribers(event.type):
-            with unit_of_work(subscriber) as session:
-                if receive(session, event, subscriber):
-                    session.execute(text(f"NOTIFY {CHANNEL}"))
+        with sending(event, SYSTEM, event.type) as sent:
+            for subscriber in subscribers(event.type):
+                with unit_of_work(subscriber) as session:
+                    if receive(session, sent, subscriber):
+                        session.execute(text(f"NOTIFY {CHANNEL}"))
 
     def keep_alive(self) -> None:
         """Nothing: there is no connection of its own."""

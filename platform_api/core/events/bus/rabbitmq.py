@@ -14,13 +14,14 @@ import functools
 import json
 import random
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pika
 import structlog
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import AMQPChannelError, AMQPError, ChannelClosedByBroker
+from pika.exceptions import AMQPChannelError, AMQPConnectionError, AMQPError, ChannelClosedByBroker
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -31,15 +32,20 @@ from platform_api.core.events.envelope import Event, InvalidEvent
 from platform_api.core.events.inbox import accept, bury
 from platform_api.core.events.lanes import LANES, lane
 from platform_api.core.events.registry import all_types, subscribers
+from platform_api.core.events.spans import processing, sending
 from platform_api.core.settings import SettingsError
 
 log = structlog.get_logger(__name__)
 
+SYSTEM = "rabbitmq"
 EXCHANGE = "smartfit.events"
 DEAD_EXCHANGE = "smartfit.dead"
 DELIVERY_LIMIT = 20
 PREFETCH = 32
 HEARTBEAT = 15
+ANSWER_SECONDS = 20.0
+"""Longest wait for the broker's answer (a confirm, a declared queue). A broker that lives, and so answers heartbeats, may
+never confirm: a quorum queue without a leader, or one that was deleted while the message was on its way."""
 _LONGEST_WAIT = 10.0
 _NOT_FOUND = 404
 
@@ -110,9 +116,13 @@ class RabbitBus:
         """Publish and wait for the broker's confirm.
 
         Raises:
-            AMQPError: not confirmed, or returned.
-            BusUnavailable: no node of the broker can be reached.
+            AMQPError: refused, or returned.
+            BusUnavailable: no node of the broker can be reached, or it does not confirm within ANSWER_SECONDS.
         """
+        with sending(event, SYSTEM, f"{EXCHANGE}:{event.type}") as sent:
+            self._publish(sent)
+
+    def _publish(self, event: Event) -> None:
         held = getattr(self._local, "connection", None) is not None
         try:
             self._send(event)
@@ -122,17 +132,18 @@ class RabbitBus:
             if not held:
                 raise BusUnavailable(f"{type(error).__name__}: {error}") from error
             # The connection we had was lost, a new one may be had at once. What was taken comes twice, harmlessly.
-            self.publish(event)
+            self._publish(event)
 
     def _send(self, event: Event) -> None:
         try:
-            self._channel().basic_publish(
-                EXCHANGE,
-                event.type,
-                json.dumps(event.to_json(), ensure_ascii=False).encode(),
-                _properties(str(event.id), event.type),
-                mandatory=bool(subscribers(event.type)),
-            )
+            with _answering(self._connection()):
+                self._channel().basic_publish(
+                    EXCHANGE,
+                    event.type,
+                    json.dumps(event.to_json(), ensure_ascii=False).encode(),
+                    _properties(str(event.id), event.type),
+                    mandatory=bool(subscribers(event.type)),
+                )
         except (AMQPError, OSError):
             # Made anew, with all queues, before the next try: a queue may be missing (a broker made anew), too.
             self.close()
@@ -156,13 +167,16 @@ class RabbitBus:
         connection, self._local.connection, self._local.channel = getattr(self._local, "connection", None), None, None
         _close(connection)
 
+    def _connection(self) -> pika.BlockingConnection:
+        connection = getattr(self._local, "connection", None)
+        if connection is None or connection.is_closed:
+            connection = self._local.connection = pika.BlockingConnection(_shuffled(self.nodes))
+        return connection
+
     def _channel(self) -> BlockingChannel:
         channel = getattr(self._local, "channel", None)
         if channel is None or channel.is_closed:
-            connection = getattr(self._local, "connection", None)
-            if connection is None or connection.is_closed:
-                connection = self._local.connection = pika.BlockingConnection(_shuffled(self.nodes))
-            channel = connection.channel()
+            channel = self._connection().channel()
             for subscriber in self.subscribers:
                 declare(channel, subscriber)
             channel.confirm_delivery()
@@ -185,9 +199,10 @@ class Consumer:
             connection = None
             try:
                 connection = pika.BlockingConnection(_shuffled(self.nodes))
-                channel = connection.channel()
-                declare(channel, self.subscriber)
-                channel.basic_qos(prefetch_count=PREFETCH)
+                with _answering(connection):
+                    channel = connection.channel()
+                    declare(channel, self.subscriber)
+                    channel.basic_qos(prefetch_count=PREFETCH)
                 failures = 0
                 self._consume(channel, stopping)
             except Exception as error:
@@ -247,11 +262,30 @@ class Consumer:
             event = Event.from_json(document)
         except InvalidEvent as error:
             return functools.partial(self._bury, document, error)
-        return lambda session: accept(session, event, self.subscriber)
+        return functools.partial(self._accept, event)
+
+    def _accept(self, event: Event, session: Session) -> None:
+        destination = f"{EXCHANGE}:{event.type}:{self.queue}"
+        with processing(str(event.id), event.type, event.traceparent, SYSTEM, destination):
+            accept(session, event, self.subscriber)
 
     def _bury(self, document: Any, error: InvalidEvent, session: Session) -> None:
         if not bury(session, document, self.subscriber, error):
             raise error
+
+
+@contextmanager
+def _answering(connection: pika.BlockingConnection) -> Iterator[None]:
+    """The connection is lost, an AMQPConnectionError, where what is asked inside is not answered within ANSWER_SECONDS."""
+    late = AMQPConnectionError(f"no answer of the broker within {ANSWER_SECONDS:g} s")
+    # pika's blocking calls know no time limit, and its own timers (call_later) do not run within them: so a timer of the
+    # connection beneath, ending it as pika ends one whose heartbeat is missing.
+    beneath = connection._impl
+    timer = beneath._adapter_call_later(ANSWER_SECONDS, lambda: beneath._terminate_stream(late))
+    try:
+        yield
+    finally:
+        beneath._adapter_remove_timeout(timer)
 
 
 def dead_messages(urls: str, subscriber: str) -> int:
@@ -330,6 +364,7 @@ def _shuffled(nodes: list[pika.URLParameters]) -> list[pika.URLParameters]:
 def _close(connection: pika.BlockingConnection | None) -> None:
     try:
         if connection is not None and connection.is_open:
-            connection.close()
+            with _answering(connection):
+                connection.close()
     except (AMQPError, OSError) as error:
         log.info("connection_lost_while_closing", error=type(error).__name__)

@@ -55,7 +55,9 @@ class EmailChannel:
         """See `Channel`."""
         mail = self.mail(outgoing)
         try:
-            self.breaker.call(self._deliver, mail)
+            # Not `call`: that holds the breaker's lock meanwhile, and mails would go one by one.
+            with self.breaker.calling():
+                self._deliver(mail)
         except Refused as refused:
             if refused.code < 500:
                 return Later(str(refused))

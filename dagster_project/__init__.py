@@ -1,0 +1,1 @@
+"""The Dagster project: wiring only. What the assets do stands in data_assets."""

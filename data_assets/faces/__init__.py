@@ -1,0 +1,1 @@
+"""The face model: from crops of those who agreed to the version that serves."""

@@ -1,0 +1,1 @@
+"""The photo judge: from what people decided to the version that serves."""

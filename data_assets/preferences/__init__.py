@@ -1,0 +1,1 @@
+"""What kind of place a branch is and what its members like."""

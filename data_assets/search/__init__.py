@@ -1,0 +1,1 @@
+"""The search index: keywords of reviews and pages, and the whole index built anew."""

@@ -1,0 +1,1 @@
+"""Containers: the images, the Compose installation, and what it needs before its first start."""

@@ -1,0 +1,1 @@
+"""Backup and restore of an installation (`smartfit backup`, `smartfit restore`)."""

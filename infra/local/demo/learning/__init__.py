@@ -1,0 +1,1 @@
+"""`smartfit demo learning`: a judge taught with few labels gets better by what a manager corrects, all by itself."""

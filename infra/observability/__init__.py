@@ -1,0 +1,1 @@
+"""What operations look at: logs, metrics, alerts, dashboards."""

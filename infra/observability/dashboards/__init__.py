@@ -1,0 +1,1 @@
+"""Grafana's dashboards as code; `python -m infra.observability` writes what Grafana reads."""
