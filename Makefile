@@ -5,7 +5,10 @@ NAME ?= all
 export SMARTFIT_DATA ?= $(wildcard $(abspath ../shared/data))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo-learning test lint fmt bench faults check-infra audit-dependencies clean
+# The web clients are looked at in a real browser, with letters for Korean.
+CHROMIUM := /usr/bin/chromium
+
+.PHONY: help setup run demo-learning test test-web lint fmt bench faults check-infra audit-dependencies clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +28,13 @@ demo-learning: setup ## a judge that learns from 100 corrections by itself; JSON
 
 test: setup ## all tests (photographs: SMARTFIT_DATA)
 	$(BIN)/pytest
+
+test-web: setup $(CHROMIUM) ## the web clients in Chromium (installed where it is missing, as root); pictures into build/web
+	$(BIN)/pytest -n0 tests/web --override-ini=addopts="--import-mode=importlib -ra --strict-markers"
+
+$(CHROMIUM):
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium fonts-nanum
 
 lint: setup ## ruff, mypy, import contracts
 	$(BIN)/ruff format --check .

@@ -79,14 +79,9 @@ def create_app(domains: Iterable[str] | None = None) -> Flask:
     for domain in chosen:
         checks[f"{domain}.database"] = functools.partial(ping, domain)
         checks[f"{domain}.migrations"] = functools.partial(_current, domain)
-    if "auth" in chosen:
-        # Only here: pages bring the domains along that they are made of.
-        from platform_api.web.console import blp as console
-
-        app.register_blueprint(console)
-        if len(chosen) < len(installed_domains()):
-            # The gateway sends here whoever wants the documentation: it is of all domains, wherever they are served.
-            app.view_functions["api-docs.openapi_json"] = lambda: jsonify(_whole_document())
+    if "auth" in chosen and len(chosen) < len(installed_domains()):
+        # The gateway sends here whoever wants the documentation: it is of all domains, wherever they are served.
+        app.view_functions["api-docs.openapi_json"] = lambda: jsonify(_whole_document())
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", {"app_name": "Smart Fitness"}))
     app.register_blueprint(health_blueprint(service, checks))
     return app

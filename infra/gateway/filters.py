@@ -49,7 +49,7 @@ def _headers(gateway: Gateway) -> Json:
         header("strict-transport-security", f"max-age={gateway.tls.hsts_seconds}; includeSubDomains"),
         header("x-content-type-options", "nosniff"),
         header("x-frame-options", "DENY"),
-        header("referrer-policy", "no-referrer"),
+        header("referrer-policy", "no-referrer", "ADD_IF_ABSENT"),
         header("cross-origin-resource-policy", "same-origin", "ADD_IF_ABSENT"),
         header("permissions-policy", "geolocation=(), microphone=()", "ADD_IF_ABSENT"),
         header("cache-control", "no-store", "ADD_IF_ABSENT"),

@@ -124,6 +124,17 @@ def api(state: State, held: Credentials) -> Environment:
     }
 
 
+def web(state: State) -> Environment:
+    """The web clients. No key and no database: whoever is signed in brings a token."""
+    return {
+        "SMARTFIT_ENVIRONMENT": "local",
+        "SMARTFIT_WEB_API_URL": f"http://127.0.0.1:{state.ports['api']}",
+        "SMARTFIT_API_PORT": str(state.ports["web"]),
+        "SMARTFIT_API_WORKER": "gevent",
+        "SMARTFIT_API_GRACEFUL_S": "5",
+    }
+
+
 def indexer(state: State, held: Credentials) -> Environment:
     """The writer of the search index."""
     return {**platform(state, held), "SMARTFIT_SEARCH_INDEXER_PORT": str(state.ports["indexer"])}

@@ -15,9 +15,10 @@ from infra.local.state import State
 
 ROOT = Path(__file__).resolve().parents[2]
 API = [sys.executable, "-m", "gunicorn", "-c", "python:platform_api.gunicorn_conf", "platform_api.app:create_app()"]
+WEB = [*API[:-1], "platform_api.web.app:create_app()"]
 ORDER = (
     "postgres", "card", "gate", "fcm", "smtp", "api", "worker", "indexer", "sender", "heartbeat", "prober", "gateway",
-    "dagster-code", "dagster", "dagster-daemon", "edge",
+    "web", "dagster-code", "dagster", "dagster-daemon", "edge",
 )  # fmt: skip
 
 
@@ -65,6 +66,7 @@ def services(state: State, held: Credentials) -> list[Service]:
             environment.heartbeat(state, held),
         ),
         _module("prober", "platform_api.monitoring.prober", ports["prober"], environment.prober(state, held)),
+        Service("web", WEB, f"http://127.0.0.1:{ports['web']}/readyz", environment.web(state)),
         Service("gateway", envoy.command(gateway_file(state)), f"{environment.gateway_url(state)}/healthz"),
         *_dagster(state, held),
     ]
@@ -112,6 +114,7 @@ def gateway(state: State) -> Gateway:
         clusters={
             **dict.fromkeys(DOMAINS, api),
             "platform": api,
+            "web": (Address("127.0.0.1", ports["web"]),),
             "dagster": (Address("127.0.0.1", ports["dagster"]),),
         },
         tls=Tls(state.tls / "gateway.pem", state.tls / "gateway.key", hsts_seconds=300),
@@ -120,7 +123,7 @@ def gateway(state: State) -> Gateway:
         admin=Address("127.0.0.1", ports["envoy-admin"]),
         metrics=Address("127.0.0.1", ports["gateway-metrics"]),
         limits=Limits(general=Rate(1000, 2000), sensitive=Rate(200, 400), account=Rate(1000, 2000)),
-        routes=routes_of(DOMAINS, dagster=True),
+        routes=routes_of(DOMAINS, dagster=True, web=True),
         collector=Address(*receiver) if receiver else None,
         traced_percent=environment.traced_percent(),
     )

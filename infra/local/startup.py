@@ -38,6 +38,7 @@ LABELS = {
     "heartbeat": ("장비 하트비트", "equipment heartbeats"),
     "prober": ("장비 점검기", "equipment prober"),
     "gateway": ("게이트웨이", "gateway"),
+    "web": ("웹 화면", "web clients"),
     "dagster-code": ("학습 자산", "learning assets"),
     "dagster": ("Dagster 화면", "Dagster pages"),
     "dagster-daemon": ("Dagster 데몬", "Dagster daemon"),
@@ -138,7 +139,7 @@ class _Start:
             waiting["edge"] = self._go("edge")
         database.result()
         waiting["fcm"].result()  # it makes the account by which the sender calls it
-        waiting |= {name: self._go(name) for name in ("worker", "indexer", "sender", "heartbeat", "prober")}
+        waiting |= {name: self._go(name) for name in ("worker", "indexer", "sender", "heartbeat", "prober", "web")}
         waiting["dagster-code"] = code = self._go("dagster-code")
         # These look for the assets once at their start, and late where they find nobody.
         waiting |= {name: self.pool.submit(self._after, code, name) for name in ("dagster", "dagster-daemon")}

@@ -64,8 +64,10 @@ class Client:
         breaker: pybreaker.CircuitBreaker | None,
         auth: AuthBase | None,
         headers: Mapping[str, str] | None,
+        every_status: bool = False,
     ) -> None:
         self.name = name
+        self.every_status = every_status
         self.base_url = base_url.rstrip("/")
         self.timeout = timeout
         self.breaker = breaker
@@ -123,7 +125,7 @@ class Client:
         headers = dict(options.pop("headers", None) or {})
         add_context(headers)
         answer = self.session.request(method, self.base_url + path, headers=headers, **options)
-        if answer.status_code >= 500 or answer.status_code == 429:
+        if (answer.status_code >= 500 or answer.status_code == 429) and not self.every_status:
             answer.close()
             raise requests.HTTPError(f"status {answer.status_code}", response=answer)
         return answer
@@ -140,6 +142,7 @@ def client(
     breaker: bool = True,
     auth: AuthBase | None = None,
     headers: Mapping[str, str] | None = None,
+    every_status: bool = False,
 ) -> Client:
     """A client of service `name`.
 
@@ -151,6 +154,8 @@ def client(
         breaker: open the circuit for 15 s after 5 failures in a row.
         auth: e.g. `ServiceAuth`.
         headers: sent with each request.
+        every_status: whatever comes is an answer, 5xx and 429 too, for a caller that passes it on to somebody; only a service
+            that cannot be reached counts as a failure.
     """
     circuit = None
     if breaker:
@@ -166,6 +171,7 @@ def client(
         breaker=circuit,
         auth=auth,
         headers=headers,
+        every_status=every_status,
     )
 
 
