@@ -92,7 +92,9 @@ class Attempt:
 
     def succeeded(self, session: Session) -> None:
         """Forget the account's failures, and take this attempt back from the address."""
-        forget_old(session)
+        # In the same order as `begin`: the same account may be signing in elsewhere at this moment.
+        both = select(Throttle.key).where(Throttle.key.in_([self._account, self._address]))
+        session.execute(both.order_by(Throttle.key).with_for_update())
         session.execute(delete(Throttle).where(Throttle.key == self._account))
         free_again = Throttle.count - 1 < self._address_limit.free
         session.execute(
@@ -103,6 +105,8 @@ class Attempt:
                 locked_until=case((free_again, None), else_=Throttle.locked_until),
             )
         )
+        # Last, and without waiting for any row: what it holds, nobody waits for who holds what is asked for above.
+        forget_old(session)
 
 
 def count_registration(address: str | None) -> None:

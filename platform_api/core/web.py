@@ -122,7 +122,8 @@ def register_backend_errors(app: Flask) -> None:
 
     def on_database(error: DBAPIError) -> Response:
         state = getattr(error.orig, "pgcode", None) or ""
-        if state == "55P03":
+        # A lock that could not be had in time, a deadlock, a serialization failure: undone, and may be tried again.
+        if state in {"55P03", "40P01", "40001"}:
             return _busy().response()
         if error.connection_invalidated or not state or state[:2] in {"08", "53", "57"}:
             log.warning("database_away", error=str(error.orig)[:200])

@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 from platform_api.auth import jobs
 from platform_api.auth.models import LoginSession, RefreshToken, Throttle
 from platform_api.auth.models import Member as MemberRow
+from platform_api.auth.throttle import key_of
 from platform_api.core.clock import travel
 from platform_api.core.database import unit_of_work
 from platform_api.core.models import AuditRecord
@@ -46,6 +47,22 @@ def test_signing_in_gives_a_token_of_the_agreed_form(new_member: NewMember, clie
     assert (claims["sub"], claims["roles"], claims["branch_ids"]) == (member.id, ["customer"], [])
     assert claims["exp"] - claims["iat"] == 900
     assert not {"d", "k"} & set(keys["keys"][0])
+
+
+def test_one_account_signs_in_on_several_devices_at_once(new_member: NewMember, client: FlaskClient) -> None:
+    member = new_member()
+    account = key_of("login-account", member.email)
+    # Rows are locked in the order of their keys; from one address of each order.
+    places = [f"192.0.2.{number}" for number in range(1, 50)]
+    before = next(place for place in places if key_of("login-address", place) < account)
+    after = next(place for place in places if key_of("login-address", place) > account)
+
+    def signed_in(number: int) -> int:
+        return sign_in(client.application.test_client(), member.email, address=(before, after)[number % 2]).status_code
+
+    # No more at once than wrong ones would be let through.
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(signed_in, range(160))) == {200}
 
 
 def test_a_wrong_password_and_an_unknown_address_look_the_same(new_member: NewMember, client: FlaskClient) -> None:
