@@ -22,7 +22,7 @@ from platform_api.auth.models import (
     FaceTemplate,
     Member,
 )
-from platform_api.auth.photos import Examined, Verdict, examine
+from platform_api.auth.photos import Examined, Verdict, check, examine
 from platform_api.auth.settings import settings
 from platform_api.auth.withdrawal import delete_templates, withdraw
 from platform_api.core.clock import now
@@ -66,7 +66,7 @@ def enrol(session: Session, member_id: str, photos: Sequence[bytes], actor: str)
         Problem: 422 `photos_count`, 413 `photo_too_large`, 403 `consent_needed`, 422 `photos_refused` (with the reasons
             by photo), 503 `gallery_unavailable`, `model_unavailable`, 404.
     """
-    _check_upload(photos)
+    _check_upload(photos, most=settings().face_max_photos)
     _check_consent(session, member_id)
     model = face_models.live(session)
     thresholds = Thresholds.for_model(model)
@@ -97,6 +97,17 @@ def enrol(session: Session, member_id: str, photos: Sequence[bytes], actor: str)
     objects.sweep_soon(session)
     status = "held_for_review" if same else "enrolled"
     return Enrolment(status, template.id, model.version, examined.verdicts)
+
+
+def check_photo(session: Session, member_id: str, photos: Sequence[bytes]) -> Verdict:
+    """Whether one photo would serve for an enrolment, and why not; nothing is kept.
+
+    Raises:
+        Problem: 422 `photos_count`, 413 `photo_too_large`, 403 `consent_needed`, 503 `model_unavailable`.
+    """
+    _check_upload(photos, most=1)
+    _check_consent(session, member_id)
+    return check(photos[0], face_models.live(session))
 
 
 def promote(session: Session, member: Member, template: FaceTemplate, actor: str) -> None:
@@ -150,15 +161,15 @@ def remove(session: Session, member_id: str, actor: str) -> None:
         raise Problem(404, "face_not_enrolled", "등록된 얼굴이 없습니다.", "No face is enrolled.")
 
 
-def _check_upload(photos: Sequence[bytes]) -> None:
+def _check_upload(photos: Sequence[bytes], most: int) -> None:
     chosen = settings()
-    if not 1 <= len(photos) <= chosen.face_max_photos:
-        most = chosen.face_max_photos
+    if not 1 <= len(photos) <= most:
+        number, number_en = ("1", "one photo") if most == 1 else (f"1~{most}", f"1 to {most} photos")
         raise Problem(
             422,
             "photos_count",
-            f"사진을 1~{most}장 보내세요 (양식의 photos 항목).",
-            f"Send 1 to {most} photos, as form parts named photos.",
+            f"사진을 {number}장 보내세요 (양식의 photos 항목).",
+            f"Send {number_en}, as form parts named photos.",
         )
     too_large = [index for index, data in enumerate(photos) if len(data) > chosen.face_photo_max_bytes]
     if too_large:

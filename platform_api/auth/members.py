@@ -17,6 +17,8 @@ from platform_api.auth import announcing, revocations, sessions, vault
 from platform_api.auth.card import Card, verify_card
 from platform_api.auth.models import CardIdentity, Member, is_id
 from platform_api.auth.passwords import check_password, hash_password, verify_password
+from platform_api.auth.settings import settings
+from platform_api.core.clock import now
 from platform_api.core.database import on_commit
 from platform_api.core.errors import Problem
 from platform_api.core.models import new_id
@@ -50,8 +52,9 @@ def register(session: Session, wanted: Registration) -> Member:
     The card is checked before the address, so that only the holder of a card can learn that an address is taken.
 
     Raises:
-        Problem: 422 `password_weak`, 422 `card_declined`, 503 `card_unavailable`, 409 `email_taken`.
+        Problem: 422 `under_age`, 422 `password_weak`, 422 `card_declined`, 503 `card_unavailable`, 409 `email_taken`.
     """
+    _check_age(wanted.birth_date)
     check_password(wanted.password, wanted.email)
     token = verify_card(wanted.card, idempotency_key=str(uuid4()))
     member = Member(
@@ -74,6 +77,18 @@ def register(session: Session, wanted: Registration) -> Member:
     record(session, member.id, "member.registered", member.id)
     on_commit(session, REGISTERED.inc)
     return member
+
+
+def _check_age(born: date) -> None:
+    least, today = settings().least_age, now().date()
+    if today.year - born.year - ((today.month, today.day) < (born.month, born.day)) < least:
+        raise Problem(
+            422,
+            "under_age",
+            f"만 {least}세부터 혼자 가입할 수 있습니다. 보호자와 함께 고객센터에 문의하세요.",
+            f"You may sign up alone from the age of {least}; ask support, together with a guardian.",
+            errors={"json": {"birth_date": [f"Members are at least {least} years old."]}},
+        )
 
 
 def get(session: Session, member_id: str) -> Member:

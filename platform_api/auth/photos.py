@@ -107,6 +107,13 @@ def examine(photos: Sequence[bytes], model: FaceModel, thresholds: Thresholds) -
     return Examined(verdicts, template, crops, model.version, [seen for _, _, seen in kept])
 
 
+def check(data: bytes, model: FaceModel) -> Verdict:
+    """Judge one photo by itself, as an enrolment would; nothing of it is kept."""
+    verdict = Verdict(0)
+    _look(data, verdict, model)
+    return verdict
+
+
 def _look(data: bytes, verdict: Verdict, model: FaceModel) -> tuple[NDArray[np.uint8], Face] | None:
     try:
         picture = decode_image(data, max_bytes=settings().face_photo_max_bytes)

@@ -28,6 +28,13 @@ PHOTOS = {
     "properties": {"photos": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}},
 }
 
+PHOTO = {
+    **PHOTOS,
+    "properties": {
+        "photos": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1, "maxItems": 1}
+    },
+}
+
 
 @blp.post("/members/<member_id>/face")
 @require(*PEOPLE)
@@ -41,6 +48,19 @@ def enrol(member_id: str) -> tuple[faces.Enrolment, int]:
     """Enrol a face from one to five photos (multipart parts `photos`)."""
     done = faces.enrol(current_session(), member_or_me(member_id), uploaded("photos"), principal().id)
     return done, 201 if done.status == "enrolled" else 202
+
+
+@blp.post("/members/<member_id>/face/checks")
+@require(*PEOPLE)
+@enrolments
+@in_memory_upload(lambda: settings().face_request_max_bytes)
+@transaction("auth")
+@blp.response(200, schemas.VerdictSchema)
+@blp.doc(requestBody={"required": True, "content": {"multipart/form-data": {"schema": PHOTO}}})
+def check(member_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Whether one photo (multipart part `photos`) would serve for an enrolment, told at once; nothing of it is kept."""
+    verdict = faces.check_photo(current_session(), member_or_me(member_id), uploaded("photos"))
+    return verdict.to_dict(), 200, {"Cache-Control": "no-store"}
 
 
 @blp.get("/members/<member_id>/face")

@@ -59,6 +59,9 @@ class AuthSettings(PasswordSettings):
     login_lock_base_s: float = Field(default=30.0, gt=0, description="First lock; each further failure doubles it.")
     login_lock_max_s: float = Field(default=3600.0, gt=0)
     login_forget_s: float = Field(default=86400.0, gt=0, description="Quiet time after which failures are forgotten.")
+    least_age: int = Field(
+        default=14, ge=0, le=100, description="Years; younger people need a guardian's consent (PIPA, article 22-2)."
+    )
     registrations_per_hour: int = Field(default=30, ge=0, description="Per client address; 0 sets no limit.")
 
     face_max_photos: int = Field(default=5, ge=1, le=10)

@@ -23,6 +23,7 @@ from werkzeug.test import TestResponse
 
 from platform_api.auth import objects, vault
 from platform_api.auth.models import FaceCrop, FaceReview, FaceTemplate, ObjectDeletion
+from platform_api.auth.photos import TEXTS
 from platform_api.core.database import unit_of_work
 from platform_api.core.models import AuditRecord, OutboxEvent
 from platform_api.core.storage import ObjectStore
@@ -158,6 +159,29 @@ def test_each_bad_photo_is_told_why(new_member: NewMember, photo: Photo, object_
     assert answer.status_code == 201
     assert [item["accepted"] for item in answer.json["photos"]] == [False, True, False]
     assert len(files(object_store_dir)) == 1
+
+
+def test_a_photo_is_checked_by_itself_and_not_kept(new_member: NewMember, photo: Photo, object_store_dir: Path) -> None:
+    member, other = new_member(), new_member()
+
+    def checked(*photos: bytes, path: str = "me") -> TestResponse:
+        parts = {"photos": [(io.BytesIO(data), "a.jpg") for data in photos]}
+        return member.call("POST", f"/members/{path}/face/checks", data=parts)
+
+    good = photo(ANGELINA)
+    assert (checked(good).status_code, checked(good).json["code"]) == (403, "consent_needed")
+    said = {"kind": "face", "granted": True, "text_version": "2025-01"}
+    assert member.call("POST", "/members/me/consents", json=said).status_code == 201
+    answer = checked(good)
+    assert (answer.status_code, answer.json["accepted"], answer.json["reasons"]) == (200, True, [])
+    assert answer.json["quality"]["size_px"] > 60
+    answer = checked(changed(good, lambda image: image.filter(ImageFilter.GaussianBlur(4))))
+    assert (answer.status_code, answer.json["accepted"], answer.json["reasons"]) == (200, False, ["blurred"])
+    assert (answer.json["message"], answer.json["message_en"]) == TEXTS["blurred"]
+    assert checked(b"%PDF-1.7").json["reasons"] == ["not_an_image"]
+    assert checked().json["code"] == checked(good, good).json["code"] == "photos_count"
+    assert checked(good, path=other.id).status_code == 404
+    assert (files(object_store_dir), count(FaceTemplate), count(FaceCrop)) == ([], 0, 0)
 
 
 def _beside(left: Image.Image, right: Image.Image) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy import func, select, text
 
 from platform_api.auth.models import CardIdentity
 from platform_api.auth.models import Member as MemberRow
+from platform_api.core.clock import now
 from platform_api.core.database import database, unit_of_work
 from platform_api.core.models import OutboxEvent
 from tests.integration.auth.conftest import (
@@ -179,6 +181,18 @@ def test_wrong_and_unknown_fields_are_named(client: FlaskClient) -> None:
         assert (answer.status_code, answer.json["code"]) == (422, "invalid")
         assert set(answer.json["errors"]["json"]) == set(change)
     assert _members() == 0
+
+
+def test_nobody_signs_up_alone_before_the_age_of_fourteen(client: FlaskClient, card: CardSandbox) -> None:
+    today = now().date()
+    born = date(today.year - 14, today.month, min(today.day, 28))
+    asked = len(card.log())
+    answer = client.post("/auth/v1/members", json=registration(birth_date=(born + timedelta(days=5)).isoformat()))
+    assert (answer.status_code, answer.json["code"]) == (422, "under_age")
+    assert set(answer.json["errors"]["json"]) == {"birth_date"}
+    assert (_members(), len(card.log())) == (0, asked)
+    answer = client.post("/auth/v1/members", json=registration(birth_date=born.isoformat()))
+    assert answer.status_code == 201
 
 
 def test_a_body_that_is_too_large_is_refused(client: FlaskClient) -> None:
