@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from platform_api.web.languages import say
+from platform_api.web.words_entries import ENTRIES
+from platform_api.web.words_gyms import GYMS
 
 WORDS: dict[str, dict[str, tuple[str, str]]] = {
     "role": {
@@ -15,6 +17,8 @@ WORDS: dict[str, dict[str, tuple[str, str]]] = {
         "hanging": ("빨래 널기", "hanging laundry"),
         "folding": ("빨래 개기", "folding laundry"),
     },
+    **GYMS,
+    **ENTRIES,
 }
 
 

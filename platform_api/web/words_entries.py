@@ -1,0 +1,93 @@
+"""Words of entries, for whoever was let in or refused; see words.py. What to do about a refusal stands beside its reason."""
+
+from platform_api.web.words_gyms import Words
+
+REASONS: Words = {
+    "granted": ("얼굴을 알아보았습니다", "your face was recognised"),
+    "granted_qr": ("QR로 확인했습니다", "by your QR pass"),
+    "exit": ("나가는 문을 지났습니다", "by the way out"),
+    "emergency_open": ("비상 개방 중이었습니다", "the gates were open for an emergency"),
+    "no_match": ("얼굴을 알아보지 못했습니다", "your face was not recognised"),
+    "unsure": ("얼굴을 확신하지 못했습니다", "your face was not seen well enough"),
+    "liveness_failed": ("실제 얼굴인지 확인하지 못했습니다", "it could not be told that a real face was there"),
+    "liveness_unsure": ("고개를 돌리는 확인이 끝나지 않았습니다", "the turn of the head was not seen"),
+    "lockout": ("여러 번 맞지 않아 얼굴 인식이 잠시 멈췄습니다", "face entry paused after several misses"),
+    "no_face": ("얼굴이 보이지 않았습니다", "no face was seen"),
+    "several_faces": ("여러 사람이 함께 보였습니다", "several people were seen at once"),
+    "face_too_small": ("카메라에서 너무 멀었습니다", "too far from the camera"),
+    "blurred": ("흔들려서 흐렸습니다", "the picture was blurred"),
+    "too_dark": ("너무 어두웠습니다", "it was too dark"),
+    "too_bright": ("너무 밝았습니다", "it was too bright"),
+    "turned_away": ("얼굴이 옆을 향했습니다", "the face was turned away"),
+    "membership_none": ("이용권이 없었습니다", "there was no membership"),
+    "membership_expired": ("이용권이 만료되었습니다", "your membership had expired"),
+    "membership_not_started": ("이용권 시작일 전이었습니다", "your membership had not started"),
+    "membership_frozen": ("휴회 중이었습니다", "your membership was frozen"),
+    "blocked_unpaid": ("미납금이 있었습니다", "a payment was due"),
+    "blocked_banned": ("이용이 제한되어 있습니다", "your access is restricted"),
+    "branch_not_allowed": ("이 지점에서는 쓸 수 없는 이용권입니다", "your membership does not cover this branch"),
+    "outside_hours": ("이용 시간이 아니었습니다", "outside your hours or the branch's"),
+    "anti_passback": ("이미 안에 있는 것으로 되어 있었습니다", "you were inside already, by the records"),
+    "capacity_full": ("정원이 찼습니다", "the branch was full"),
+    "lockdown": ("출입이 통제되고 있었습니다", "the branch was locked down"),
+    "qr_expired": ("QR의 30초가 지났습니다", "the QR pass was older than 30 seconds"),
+    "qr_not_yet_valid": ("QR의 시각이 맞지 않았습니다", "the time of the QR pass was wrong"),
+    "qr_replayed": ("이미 쓴 QR이었습니다", "the QR pass had been used"),
+    "qr_forged": ("올바르지 않은 QR이었습니다", "it was no valid QR pass"),
+    "qr_wrong_branch": ("다른 지점의 QR이었습니다", "it was a QR pass of another branch"),
+    "gate_unreachable": ("문이 응답하지 않았습니다", "the gate did not answer"),
+    "gallery_unavailable": ("입장 정보를 확인할 수 없었습니다", "the entry could not be checked"),
+    "replica_damaged": ("입장 정보를 복구하던 중이었습니다", "entry data was being restored"),
+    "log_unavailable": ("출입을 기록할 수 없었습니다", "the entry could not be recorded"),
+}
+
+_QR = ("QR로 입장하세요.", "Use your QR pass.")
+_NEW_QR = ("문 앞에서 QR을 새로 열어 바로 보여 주세요.", "Open a new QR pass at the door and show it at once.")
+_SUPPORT = ("고객센터에 문의하세요.", "Ask support.")
+_AGAIN = ("잠시 뒤에 다시 시도하세요.", "Try again in a little while.")
+REMEDIES: Words = {
+    "no_match": ("QR로 입장하고, 자주 그러면 얼굴을 다시 등록하세요.", "Use your QR pass; if it happens often, enrol your face again."),
+    "unsure": ("카메라를 정면으로 보거나 QR로 입장하세요.", "Look straight at the camera, or use your QR pass."),
+    "liveness_failed": _QR,
+    "liveness_unsure": _QR,
+    "lockout": _QR,
+    "no_face": ("카메라 앞에 서거나 QR로 입장하세요.", "Stand in front of the camera, or use your QR pass."),
+    "several_faces": ("한 분씩 카메라 앞에 서세요.", "One person at a time in front of the camera."),
+    "face_too_small": ("한 걸음 다가서세요.", "Come a step closer."),
+    "blurred": ("잠시 멈춰 서서 카메라를 보세요.", "Stand still and look at the camera."),
+    "too_dark": ("밝은 쪽으로 서거나 QR로 입장하세요.", "Step into the light, or use your QR pass."),
+    "too_bright": ("빛을 등지지 말고 서거나 QR로 입장하세요.", "Turn from the light, or use your QR pass."),
+    "turned_away": ("카메라를 정면으로 보세요.", "Look straight at the camera."),
+    "membership_none": ("이용권을 확인하세요. 샀는데도 그렇다면 고객센터에 문의하세요.", "Check your membership; if you have bought one, ask support."),
+    "membership_expired": ("이용권을 연장하면 바로 들어올 수 있습니다.", "Renew it and you can come in at once."),
+    "membership_not_started": ("이용권이 시작되는 날부터 들어올 수 있습니다.", "Come from the day on which it starts."),
+    "membership_frozen": ("휴회를 풀면 바로 들어올 수 있습니다.", "Resume it and you can come in at once."),
+    "blocked_unpaid": ("결제하면 바로 풀립니다.", "Pay, and you can come in again."),
+    "blocked_banned": _SUPPORT,
+    "branch_not_allowed": ("이용권에 들어 있는 지점으로 가세요.", "Go to a branch that your membership covers."),
+    "outside_hours": ("지점과 이용권의 시간을 확인하세요.", "Look up the hours of the branch and of your membership."),
+    "anti_passback": ("안에 없다면 고객센터에 문의하세요.", "If you are not inside, ask support."),
+    "capacity_full": ("지점 화면에서 지금 인원을 보고 다시 오세요.", "See on the branch's page how full it is, and come again."),
+    "lockdown": ("안내가 있을 때까지 기다리세요. 나가는 문은 열려 있습니다.", "Wait until you are told. The way out is open."),
+    "qr_expired": _NEW_QR,
+    "qr_not_yet_valid": ("휴대폰의 시각을 자동으로 맞춘 뒤 QR을 새로 여세요.", "Let your phone set its clock, then open a new QR pass."),
+    "qr_replayed": ("QR을 새로 여세요. 본인이 쓰지 않았다면 고객센터에 알려 주세요.", "Open a new one. If it was not you who used it, tell support."),
+    "qr_forged": _NEW_QR,
+    "qr_wrong_branch": ("이 지점을 골라 QR을 새로 여세요.", "Choose this branch and open a new QR pass."),
+    "gate_unreachable": _AGAIN,
+    "gallery_unavailable": _QR,
+    "replica_damaged": _AGAIN,
+    "log_unavailable": _AGAIN,
+}  # fmt: skip
+
+ENTRIES: dict[str, Words] = {
+    "entry_reason": REASONS,
+    "entry_remedy": REMEDIES,
+    "entry_method": {
+        "face": ("얼굴", "face"),
+        "qr": ("QR", "QR pass"),
+        "exit": ("나가는 단추", "exit button"),
+        "emergency": ("비상", "emergency"),
+        "manual": ("직원", "staff"),
+    },
+}
