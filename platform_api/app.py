@@ -17,6 +17,7 @@ from platform_api.core.errors import register_error_handlers
 from platform_api.core.health import health_blueprint
 from platform_api.core.internal_tls import internal_tls
 from platform_api.core.migrations import is_current
+from platform_api.core.operations import operations_blueprint
 from platform_api.core.schemas import component_name
 from platform_api.core.security import tokens
 from platform_api.core.settings import Settings, SettingsError, load, read_variable
@@ -128,6 +129,8 @@ def _mount(app: Flask, domains: list[str]) -> tuple[Api, list[ModuleType]]:
     for routes in modules:
         for blueprint in routes.blueprints:
             api.register_blueprint(blueprint)
+    for domain in domains:
+        api.register_blueprint(operations_blueprint(domain))
     return api, modules
 
 

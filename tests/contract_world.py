@@ -40,6 +40,7 @@ from platform_api.core.database import DOMAINS, unit_of_work
 from platform_api.core.events.bus.local import LocalBus
 from platform_api.core.events.inbox import handle_next
 from platform_api.core.events.relay import relay_batch
+from platform_api.core.models import InboxEvent
 from platform_api.mlops.models import Dataset, Deployment, Model, Training, TrainingLine, Version
 from platform_api.monitoring import announcing
 from platform_api.monitoring.models import Equipment, Fault
@@ -204,6 +205,7 @@ class World:
         self._models()
         settle()
         self._exports()
+        self._dead_letters()
         with engine().writer() as writer:
             while Indexer(engine()).drain(writer):
                 pass
@@ -413,6 +415,15 @@ class World:
         report = {"findings": [], "counts": {"critical": 0, "warning": 0, "info": 0}}
         self.call("service", "PUT", "/mlops/v1/audits/2026-01-01", json=report)
         self.values["/mlops/v1/audits/{name}"] = {"name": ["2026-01-01"], "findings": [[]]}
+
+    def _dead_letters(self) -> None:
+        """One in each domain."""
+        for domain in DOMAINS:
+            event_id = uuid.uuid4()
+            letter = {"type": "test.Unknown", "envelope": {"subject": "thing-1"}, "last_error": "ValueError: no"}
+            with unit_of_work(domain) as session:
+                session.add(InboxEvent(event_id=event_id, subscriber=domain, status="dead", **letter))
+            self.ids[domain]["event_id"] = [str(event_id)]
 
     def _held_index(self, writer: Writer) -> None:
         """A new index that is held, one that was accepted and one that was not; and the version that keywords are of."""

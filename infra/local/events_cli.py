@@ -25,6 +25,7 @@ from platform_api.core.events import inbox
 from platform_api.core.events.asyncapi import document
 from platform_api.core.events.bus import rabbitmq
 from platform_api.core.models import OutboxEvent
+from platform_api.core.operations.standing import at_broker
 from platform_api.worker import import_handlers
 
 STATE = click.option(
@@ -73,11 +74,8 @@ def tail(folder: Path | None, follow: bool, lines: int) -> None:
 
 def _at_broker(subscriber: str, ask: Callable[[str, str], int]) -> int:
     """What `ask` answers of a subscriber's dead-letter queue; 0 where no broker is used."""
-    url = os.environ.get("SMARTFIT_RABBITMQ_URL")
-    if not url:
-        return 0
     try:
-        return ask(url, subscriber)
+        return at_broker(subscriber, ask)
     except (AMQPError, OSError) as error:
         message = f"브로커에 연결할 수 없습니다 (cannot reach the broker): {error or type(error).__name__}"
         raise click.ClickException(message) from error

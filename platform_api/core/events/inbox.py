@@ -1,6 +1,7 @@
 """Handling an event once, though it may come twice: the handler's work and the inbox row are one transaction."""
 
 import random
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -173,16 +174,31 @@ def _described(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:500].replace("\0", "\\0")
 
 
-def measure(session: Session, subscriber: str) -> None:
-    """Set the gauges of what waits in the inbox of `subscriber`, and of its dead letters."""
+@dataclass(frozen=True)
+class Waiting:
+    """What is in an inbox and not done: events that wait and for how long the oldest does, and dead letters."""
+
+    pending: int
+    oldest_s: float
+    dead: int
+
+
+def waiting(session: Session, subscriber: str) -> Waiting:
+    """What is in the inbox of `subscriber` and not done."""
     pending, dead = InboxEvent.status == "pending", InboxEvent.status == "dead"
-    waiting, oldest, lost = session.execute(
+    count, oldest, lost = session.execute(
         select(func.count().filter(pending), func.min(InboxEvent.received_at).filter(pending), func.count().filter(dead))
         .where(InboxEvent.subscriber == subscriber, InboxEvent.status != "done")
     ).one()  # fmt: skip
-    PENDING.labels(subscriber).set(waiting)
-    OLDEST.labels(subscriber).set(max(0.0, (clock.now() - oldest).total_seconds()) if oldest else 0.0)
-    DEAD.labels(subscriber).set(lost)
+    return Waiting(count, max(0.0, (clock.now() - oldest).total_seconds()) if oldest else 0.0, lost)
+
+
+def measure(session: Session, subscriber: str) -> None:
+    """Set the gauges of what waits in the inbox of `subscriber`, and of its dead letters."""
+    found = waiting(session, subscriber)
+    PENDING.labels(subscriber).set(found.pending)
+    OLDEST.labels(subscriber).set(found.oldest_s)
+    DEAD.labels(subscriber).set(found.dead)
 
 
 def dead_letters(session: Session, subscriber: str, limit: int = 100) -> list[InboxEvent]:
@@ -191,11 +207,15 @@ def dead_letters(session: Session, subscriber: str, limit: int = 100) -> list[In
     return list(session.scalars(query.order_by(InboxEvent.position).limit(limit)))
 
 
-def replay(session: Session, subscriber: str) -> int:
-    """Give the dead letters of a subscriber another run. Returns how many there were."""
-    statement = (
-        update(InboxEvent)
-        .where(InboxEvent.subscriber == subscriber, InboxEvent.status == "dead")
-        .values(status="pending", attempts=0, next_attempt_at=func.clock_timestamp())
-    )
-    return int(session.execute(statement).rowcount)  # type: ignore[attr-defined]
+def replay(session: Session, subscriber: str, *, type: str | None = None, event_id: UUID | None = None) -> int:
+    """Give dead letters of a subscriber another run: all, those of a type, or one. Returns how many there were."""
+    dead = update(InboxEvent).where(InboxEvent.subscriber == subscriber, InboxEvent.status == "dead")
+    if type is not None:
+        dead = dead.where(InboxEvent.type == type)
+    if event_id is not None:
+        dead = dead.where(InboxEvent.event_id == event_id)
+    again = dead.values(status="pending", attempts=0, next_attempt_at=func.clock_timestamp())
+    count = int(session.execute(again).rowcount)  # type: ignore[attr-defined]
+    if count:
+        session.execute(text(f"NOTIFY {CHANNEL}"))
+    return count

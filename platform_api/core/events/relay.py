@@ -80,14 +80,19 @@ def _publish(domain: str, row: OutboxEvent, bus: Bus) -> BusUnavailable | None:
     return None
 
 
-def measure(session: Session, domain: str) -> tuple[int, float]:
-    """Number of unsent events and age of the oldest in seconds; also set as metrics."""
+def waiting(session: Session) -> tuple[int, float]:
+    """Number of unsent events and age of the oldest in seconds."""
     count, oldest = session.execute(
         select(func.count(), func.min(OutboxEvent.created_at)).where(OutboxEvent.sent_at.is_(None))
     ).one()
-    age = (clock.now() - oldest).total_seconds() if oldest else 0.0
+    return count, max(0.0, (clock.now() - oldest).total_seconds()) if oldest else 0.0
+
+
+def measure(session: Session, domain: str) -> tuple[int, float]:
+    """What `waiting` says; also set as metrics."""
+    count, age = waiting(session)
     UNSENT.labels(domain).set(count)
-    OLDEST.labels(domain).set(max(0.0, age))
+    OLDEST.labels(domain).set(age)
     return count, age
 
 
