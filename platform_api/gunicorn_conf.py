@@ -49,7 +49,7 @@ class ApiServerSettings(ProxySettings):
         ge=0,
         le=600,
         description="Seconds between the first sign of the end at /readyz and the closing of the socket: longer than the"
-        " gateway takes to see it (its health checks: 2 s apart, two of them).",
+        " gateway takes to see it (it asks every 2 s, and the first such answer counts).",
     )
 
 

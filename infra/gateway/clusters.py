@@ -3,7 +3,7 @@
 from typing import Any
 
 from infra.gateway.certificates import towards
-from infra.gateway.description import Address, Gateway
+from infra.gateway.description import Address, Breaker, Gateway
 
 Json = dict[str, Any]
 _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -21,7 +21,7 @@ def cluster(name: str, addresses: tuple[Address, ...], gateway: Gateway) -> Json
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket_address(each)}} for each in addresses]}],
         },
-        "circuit_breakers": {"thresholds": [_thresholds(gateway)]},
+        "circuit_breakers": {"thresholds": [_thresholds(gateway.breakers.get(name, gateway.breaker))]},
         "outlier_detection": _outliers(),
         "typed_extension_protocol_options": {
             _HTTP: {
@@ -50,9 +50,8 @@ def socket_address(address: Address) -> Json:
     return {"socket_address": {"address": address.host, "port_value": address.port}}
 
 
-def _thresholds(gateway: Gateway) -> Json:
+def _thresholds(breaker: Breaker) -> Json:
     """Beyond these a request is answered 503 at once: one slow service holds nothing that the others need."""
-    breaker = gateway.breaker
     return {
         "priority": "DEFAULT",
         "track_remaining": True,
@@ -81,11 +80,13 @@ def _outliers() -> Json:
 
 def _health_check(path: str) -> Json:
     return {
-        "timeout": "1s",
+        # One that says it is stopping (503) is out at once; one that is silent only after a while: a machine that stands still for
+        # some seconds must not take all of its instances out together. Deaths are found sooner, by the requests (see _outliers).
+        "timeout": "3s",
         "interval": "2s",
         "no_traffic_interval": "2s",
         "unhealthy_interval": "1s",
-        "unhealthy_threshold": 2,
+        "unhealthy_threshold": 3,
         "healthy_threshold": 1,
         "http_health_check": {"path": path},
     }

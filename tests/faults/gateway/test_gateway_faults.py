@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[3]
 REPORT = ROOT / "build" / "faults" / "gateway.json"
 CLIENTS = 6
+DRAINED_S = 1.0
 BAR = "0 requests failed on rolling restarts, 0 forged tokens accepted, the killed instance ejected and back in service"
 
 
@@ -157,6 +159,8 @@ def _restart_each(world: World) -> int:
         for instance in instances:
             instance.draining.touch()
             wait_for(lambda s=service, i=instance: not world.in_service(s, i), 20, "taken out of service")
+            # Envoy's workers hear of it a moment after its main thread has told us; a service drains for longer than that.
+            time.sleep(DRAINED_S)
             instance.terminate()
             instance.start()
             wait_for(lambda s=service, i=instance: world.in_service(s, i), 20, "back in service")
