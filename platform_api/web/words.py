@@ -5,6 +5,7 @@ from __future__ import annotations
 from platform_api.web.languages import say
 from platform_api.web.words_entries import ENTRIES
 from platform_api.web.words_gyms import GYMS
+from platform_api.web.words_work import WORK
 
 WORDS: dict[str, dict[str, tuple[str, str]]] = {
     "role": {
@@ -15,6 +16,7 @@ WORDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "kind": {
         "hanging": ("빨래 널기", "hanging laundry"),
+        "sorting": ("빨래 분류", "sorting laundry"),
         "folding": ("빨래 개기", "folding laundry"),
     },
     "verdict": {
@@ -138,6 +140,7 @@ WORDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     **GYMS,
     **ENTRIES,
+    **WORK,
 }
 
 
