@@ -96,13 +96,15 @@ class Backend:
         content = answer.json() if answer.content and "json" in answer.headers.get("Content-Type", "") else None
         return Answer(content, answer.headers.get("ETag"), answer.status_code, answer.headers.get("Location"))
 
-    def passed_on(self, path: str, *, download_as: str | None = None, **query: Any) -> Response:
+    def passed_on(
+        self, path: str, *, method: str = "GET", body: Any = None, download_as: str | None = None, **query: Any
+    ) -> Response:
         """What lies at `path` (a photo, a file), for the browser, in pieces as it comes.
 
         Raises:
             Problem: as the domain answered.
         """
-        answer = self._ask("GET", path, params=query, stream=True)
+        answer = self._ask(method, path, params=query, json=body, stream=True)
 
         def pieces() -> Iterator[bytes]:
             with answer:

@@ -42,6 +42,7 @@ class Person:
     member_id: str
     roles: frozenset[str]
     branch_ids: tuple[str, ...]
+    session_id: str | None = None
 
     def has(self, *roles: str) -> bool:
         """Whether they have one of the roles."""
@@ -112,9 +113,7 @@ def init_app(app: Flask, backend: Backend) -> None:
         else:
             g.access_token = token
         if claims is not None:
-            g.person = Person(
-                str(claims["sub"]), frozenset(claims.get("roles", ())), tuple(claims.get("branch_ids", ()))
-            )
+            g.person = _person(claims)
             g.principal_id = g.person.member_id
 
     @app.after_request
@@ -140,7 +139,7 @@ def sign_in(tokens: dict[str, Any]) -> None:
     if claims is None:
         raise Problem(502)
     g.tokens, g.access_token = tokens, tokens["access_token"]
-    g.person = Person(str(claims["sub"]), frozenset(claims.get("roles", ())), tuple(claims.get("branch_ids", ())))
+    g.person = _person(claims)
 
 
 def renew_now() -> None:
@@ -178,6 +177,11 @@ def _renewed() -> dict[str, Any] | None:
         return None
     g.tokens, g.access_token = tokens, tokens["access_token"]
     return _claims(tokens["access_token"])
+
+
+def _person(claims: dict[str, Any]) -> Person:
+    roles, branches = frozenset(claims.get("roles", ())), tuple(claims.get("branch_ids", ()))
+    return Person(str(claims["sub"]), roles, branches, claims.get("sid"))
 
 
 def _claims(token: str) -> dict[str, Any] | None:
