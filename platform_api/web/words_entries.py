@@ -80,14 +80,4 @@ REMEDIES: Words = {
     "log_unavailable": _AGAIN,
 }  # fmt: skip
 
-ENTRIES: dict[str, Words] = {
-    "entry_reason": REASONS,
-    "entry_remedy": REMEDIES,
-    "entry_method": {
-        "face": ("얼굴", "face"),
-        "qr": ("QR", "QR pass"),
-        "exit": ("나가는 단추", "exit button"),
-        "emergency": ("비상", "emergency"),
-        "manual": ("직원", "staff"),
-    },
-}
+ENTRIES: dict[str, Words] = {"own_entry": REASONS, "own_entry_remedy": REMEDIES}

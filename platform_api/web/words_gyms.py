@@ -50,11 +50,6 @@ GYMS: dict[str, Words] = {
         "sat": ("토요일", "Saturday"),
         "sun": ("일요일", "Sunday"),
     },
-    "gym_status": {
-        "open": ("운영 중", "in operation"),
-        "closed": ("운영 중단", "closed"),
-        "preparing": ("준비 중", "opening soon"),
-    },
     "order": {
         "best": ("알맞은 순", "best first"),
         "distance": ("가까운 순", "nearest first"),
