@@ -100,6 +100,7 @@ def whole_application(folder: Path) -> Iterator[Flask]:
             "ARGON2_TIME_COST": "1", "ARGON2_MEMORY_KIB": "64", "ARGON2_PARALLELISM": "1", "REGISTRATIONS_PER_HOUR": "0",
             "ECHO_NETWORKS": "127.0.0.0/8", "HELPER_WITHDRAWALS_OPEN": "100", "HELPER_DAILY_LIMIT": "1000",
             "HELPER_BRANCH_DAILY_LIMIT": "1000", "BRANCH_PREFERENCE_MIN": "1", "QR_PASSES_PER_MINUTE": "1000",
+            "ACCOUNT_REQUESTS_PER_MINUTE": "0",
             "OPERATOR_EMAIL": "op@example.com", "OPERATOR_PASSWORD": PASSWORD,
             # Trainings are asked for here, and nobody hands them over.
             "DAGSTER_URL": "http://127.0.0.1:9/dagster",
