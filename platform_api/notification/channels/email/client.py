@@ -13,6 +13,7 @@ import pybreaker
 import structlog
 
 from platform_api.core import clock
+from platform_api.core.http import circuit
 from platform_api.core.settings import SettingsError
 from platform_api.notification.channels import Away, Later, Never, Outcome, Outgoing, Sent
 from platform_api.notification.settings import SenderSettings
@@ -49,7 +50,7 @@ class EmailChannel:
             self.tls = ssl.create_default_context(cafile=str(settings.smtp_ca_file) if settings.smtp_ca_file else None)
         except OSError as error:
             raise SettingsError("SMARTFIT_SMTP_CA_FILE: 읽을 수 없습니다 (cannot be read)") from error
-        self.breaker = pybreaker.CircuitBreaker(fail_max=5, reset_timeout=15, exclude=[Refused], name="smtp")
+        self.breaker = circuit("smtp", exclude=[Refused])
 
     def send(self, outgoing: Outgoing) -> Outcome:
         """See `Channel`."""
