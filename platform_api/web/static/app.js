@@ -9,19 +9,20 @@
   const secret = (field) => ["password", "file", "hidden", "submit"].includes(field.type) || "private" in field.dataset;
   const place = (form) => `draft:${form.dataset.draft}`;
   const fields = (form) => [...form.elements].filter((field) => field.name && !secret(field));
-  const keep = (form) => {
+  // `sent`: the form was sent and nothing says yet that it arrived, so its draft goes over what the page was served with.
+  const read = (form) => { try { return JSON.parse(sessionStorage.getItem(place(form)) || "null"); } catch { return null; } };
+  const keep = (form, sent = read(form)?.sent || false) => {
     const values = fields(form).map((f) => [f.name, ["checkbox", "radio"].includes(f.type) ? (f.checked ? f.value : null) : f.value, f.type]);
-    try { sessionStorage.setItem(place(form), JSON.stringify({ member, values })); } catch { /* storage is full or off */ }
+    try { sessionStorage.setItem(place(form), JSON.stringify({ member, values, sent })); } catch { /* storage is full or off */ }
   };
   const restore = (form) => {
-    let kept;
-    try { kept = JSON.parse(sessionStorage.getItem(place(form)) || "null"); } catch { return; }
+    const kept = read(form);
     if (!kept || (kept.member && kept.member !== member)) return;
     for (const [name, value, type] of kept.values) {
       const same = fields(form).filter((f) => f.name === name);
       for (const field of same) {
         if (["checkbox", "radio"].includes(type)) { if (value !== null && field.value === value) field.checked = true; }
-        else if (value !== "" && !field.hasAttribute("aria-invalid") && (field.value === "" || field.tagName === "SELECT")) field.value = value;
+        else if (value !== "" && !field.hasAttribute("aria-invalid") && (kept.sent || field.value === "" || field.tagName === "SELECT")) field.value = value;
       }
     }
   };
@@ -36,9 +37,9 @@
   addEventListener("online", told); addEventListener("offline", told); told();
   document.addEventListener("submit", (event) => {
     const form = event.target;
+    if (form.dataset.draft) keep(form, true);
     if (!navigator.onLine && form.method === "post") {
       event.preventDefault(); event.stopImmediatePropagation();
-      if (form.dataset.draft) keep(form);
       told(); banner?.scrollIntoView();
       return;
     }
