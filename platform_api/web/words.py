@@ -42,6 +42,10 @@ WORDS: dict[str, dict[str, tuple[str, str]]] = {
         "redo": ("다시 하기", "sent back"),
         "withdrawn": ("철회", "withdrawn"),
     },
+    "block": {
+        "unpaid": ("미납으로 제한", "blocked: unpaid"),
+        "banned": ("이용 제한", "blocked"),
+    },
     "mode": {
         "normal": ("정상 운영", "normal"),
         "lockdown": ("출입 통제", "lockdown"),
