@@ -15,7 +15,7 @@ from flask import Response, copy_current_request_context, g, request
 
 from platform_api.core.addresses import caller_address
 from platform_api.core.errors import Problem
-from platform_api.core.http import Client, client
+from platform_api.core.http import Client, ServiceUnavailable, client
 from platform_api.core.internal_tls import internal_tls
 from platform_api.web.settings import WebSettings
 
@@ -130,6 +130,8 @@ class Backend:
                 return question()
             except Problem as problem:
                 return problem
+            except ServiceUnavailable as error:
+                return Problem(503, headers={"Retry-After": "5"}, service=error.service)
 
         runs = [self._pool.submit(copy_current_request_context(asked), question) for question in questions]
         return [run.result() for run in runs]
