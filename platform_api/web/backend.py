@@ -124,8 +124,12 @@ class Backend:
 
         A page shows what it could get: one domain that is away takes only its own part of the page along.
         """
+        token = g.get("access_token")
 
         def asked(question: Callable[[], T]) -> T | Problem:
+            # What is copied into the thread is the request, not `g`.
+            if token:
+                g.access_token = token
             try:
                 return question()
             except Problem as problem:
