@@ -1,42 +1,17 @@
-"""What managers of branches do."""
+"""What managers of branches do; operators may do it for any branch."""
 
-from flask import Blueprint, Response
-
-from platform_api.web.pages import for_roles, show
+from flask import Blueprint
 
 manager = Blueprint("manager", __name__, template_folder="templates")
 
-
-@manager.get("/app/manage/queue")
-@for_roles()
-def queue() -> Response:
-    """Not made yet."""
-    return show("home.html")
-
-
-@manager.get("/app/manage/branch")
-@for_roles()
-def branch() -> Response:
-    """Not made yet."""
-    return show("home.html")
-
-
-@manager.get("/app/manage/equipment")
-@for_roles()
-def equipment() -> Response:
-    """Not made yet."""
-    return show("home.html")
-
-
-@manager.get("/app/manage/entries")
-@for_roles()
-def entries() -> Response:
-    """Not made yet."""
-    return show("home.html")
-
-
-@manager.get("/app/manage/reviews")
-@for_roles()
-def reviews() -> Response:
-    """Not made yet."""
-    return show("home.html")
+from platform_api.web.manager import (  # noqa: E402, F401 (each adds its pages)
+    chooser,
+    routes_branch,
+    routes_entries,
+    routes_equipment,
+    routes_faces,
+    routes_held,
+    routes_queue,
+    routes_reviews,
+    routes_settings,
+)
