@@ -51,13 +51,16 @@
   addEventListener("pageshow", (event) => {
     if (event.persisted) for (const button of document.querySelectorAll("button[aria-busy]")) { button.disabled = false; button.removeAttribute("aria-busy"); }
   });
-  document.addEventListener("htmx:sendError", () => {
+  // What a page asks by itself, now and then, says nothing where it fails and takes no message away: <... data-quiet>.
+  const quiet = (event) => Boolean(event.detail.elt?.closest("[data-quiet]"));
+  document.addEventListener("htmx:sendError", (event) => {
+    if (quiet(event)) return;
     const problem = document.getElementById("problem");
     if (problem) problem.textContent = ko ? "서버에 연결할 수 없습니다. 네트워크를 확인하고 다시 시도하세요." : "The server cannot be reached. Check the network and try again.";
   });
 
   // Errors that arrive in place of a part are brought into view; the old one goes with the next try.
-  document.addEventListener("htmx:beforeRequest", () => { const problem = document.getElementById("problem"); if (problem) problem.textContent = ""; });
+  document.addEventListener("htmx:beforeRequest", (event) => { if (quiet(event)) return; const problem = document.getElementById("problem"); if (problem) problem.textContent = ""; });
   document.addEventListener("htmx:afterSwap", (event) => { if (event.target.id === "problem") event.target.scrollIntoView({ block: "nearest" }); });
 
   // One key for one act: <button data-key="c"> is pressed by that key, unless somebody is typing.
