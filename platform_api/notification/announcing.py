@@ -74,10 +74,10 @@ class Order:
         }
         expires = settings().keep_trying(self.notification.urgent)
         quiet_ends = self.recipient.wishes.quiet_ends(self.due_at) if self.kind.waits else None
-        if "push" in self.channels:
-            at = quiet_ends or self.due_at
-            for device_id in self.recipient.device_ids:
-                target = {"channel": "push", "device_id": device_id, "due_at": at, "expires_at": at + expires}
+        at = quiet_ends or self.due_at
+        for device_id, channel in self.recipient.devices:
+            if channel in self.channels:
+                target = {"channel": channel, "device_id": device_id, "due_at": at, "expires_at": at + expires}
                 yield {**known, **target, "delivery_id": new_id()}
         if "email" in self.channels:
             at = self.due_at

@@ -2,7 +2,7 @@
 
 A delivery is taken by FOR UPDATE SKIP LOCKED and stays locked until it is settled, in one transaction: two senders never
 have the same one, and when a sender dies its lock dies with it. What a channel took in the moment before the death is sent
-again, under the same id; neither FCM nor SMTP has a way to ask.
+again, under the same id; neither push services nor SMTP have a way to ask.
 """
 
 import random
@@ -22,7 +22,7 @@ from platform_api.notification.channels import Away, Later, Outcome, Outgoing, S
 from platform_api.notification.kinds import CODE
 from platform_api.notification.models import Delivery, Device, EmailAddress, Member, Notification, Preference
 from platform_api.notification.rendering import Reader, email_footer, render
-from platform_api.notification.settings import settings
+from platform_api.notification.settings import CHANNELS, settings
 
 STATES = ("queued", "sent", "failed", "dropped")
 FIRST_WAIT_S = {True: 1.0, False: 10.0}
@@ -58,7 +58,7 @@ def prepare(session: Session, taken: Taken) -> Outgoing | None:
         _close(delivery, "failed", "expired")
         return None
     try:
-        outgoing = _push(session, taken) if delivery.channel == "push" else _email(session, taken)
+        outgoing = _email(session, taken) if delivery.channel == "email" else _push(session, taken)
     except DecryptionError:
         _close(delivery, "failed", "unreadable")
         return None
@@ -101,7 +101,7 @@ def measure(session: Session) -> dict[tuple[str, bool], tuple[int, float]]:
         .where(Delivery.state == "queued", Delivery.due_at <= now)
         .group_by(Delivery.channel, Delivery.urgent)
     )
-    found = {(channel, urgent): (0, 0.0) for channel in ("push", "email") for urgent in (True, False)}
+    found = {(channel, urgent): (0, 0.0) for channel in CHANNELS for urgent in (True, False)}
     for channel, urgent, count, oldest in session.execute(query):
         found[channel, urgent] = count, (now - oldest).total_seconds()
     return found
@@ -196,7 +196,7 @@ def _outgoing(taken: Taken, title: str, body: str, footer: str, target: str) -> 
 
 
 def _forget_target(session: Session, delivery: Delivery) -> None:
-    if delivery.channel == "push":
+    if delivery.channel != "email":
         devices.gone(session, delivery.device_id)
         return
     kept = session.get(EmailAddress, delivery.member_id)

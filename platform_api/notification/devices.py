@@ -1,4 +1,9 @@
-"""Apps that take push messages. A registration token belongs to one member: whoever signs in on a phone takes it over."""
+"""Apps and browsers that take push messages. What is known of one belongs to one member: whoever signs in on a phone takes
+it over.
+"""
+
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
@@ -8,24 +13,66 @@ from platform_api.core import clock
 from platform_api.core.errors import Problem
 from platform_api.core.models import new_id
 from platform_api.core.security import Principal, audit
-from platform_api.notification import members, vault
+from platform_api.notification import members, subscriptions, vapid, vault
 from platform_api.notification.models import Device
 from platform_api.notification.settings import settings
 
 
 def register(session: Session, who: Principal, token: str, platform: str, name: str | None) -> Device:
     """Register an app, or renew what is known of it. Beyond the limit, the one seen longest ago goes."""
+    return _register(session, who, Device(kind="fcm", platform=platform, name=name), token, token)
+
+
+def subscribe(session: Session, who: Principal, subscription: Mapping[str, Any], name: str | None) -> Device:
+    """Register a browser by its push subscription, or renew what is known of it.
+
+    Raises:
+        Problem: 409 `webpush_off`; 422 `push_service_unknown`, `subscription_invalid`.
+    """
+    webpush_key()
+    if subscriptions.service_of(subscription["endpoint"], settings().push_services) is None:
+        raise Problem(
+            422,
+            "push_service_unknown",
+            "이 브라우저의 푸시 서비스로는 알림을 보낼 수 없습니다.",
+            "Messages cannot be sent by this browser's push service.",
+        )
+    try:
+        found = subscriptions.read(subscription)
+    except ValueError as error:
+        raise Problem(
+            422,
+            "subscription_invalid",
+            "푸시 구독의 키가 올바르지 않습니다. 알림을 껐다가 다시 켜세요.",
+            "The keys of the push subscription are wrong; turn notifications off and on again.",
+        ) from error
+    return _register(session, who, Device(kind="webpush", platform="web", name=name), found.endpoint, found.text())
+
+
+def webpush_key() -> str:
+    """The public key that browsers subscribe with.
+
+    Raises:
+        Problem: 409 `webpush_off`.
+    """
+    if not settings().web_push:
+        raise Problem(409, "webpush_off", "웹 푸시를 쓰지 않는 설치입니다.", "Web Push is not in use here.")
+    return vapid.public_key(settings().webpush_private_key)
+
+
+def _register(session: Session, who: Principal, wanted: Device, token: str, sealing: str) -> Device:
     members.must_not_be_erased(session, who.id)
     token_sha256 = vault.token_hash(token)
     # Others' devices with this token go first: the phone has changed hands.
     session.execute(delete(Device).where(Device.token_sha256 == token_sha256, Device.member_id != who.id))
     device_id, now = new_id(), clock.now()
-    values = {"platform": platform, "name": name, "seen_at": now}
+    values = {"platform": wanted.platform, "name": wanted.name, "seen_at": now}
     statement = insert(Device).values(
         device_id=device_id,
         member_id=who.id,
+        kind=wanted.kind,
         token_sha256=token_sha256,
-        token_sealed=vault.seal(token, "device", device_id),
+        token_sealed=vault.seal(sealing, "device", device_id),
         created_at=now,
         **values,
     )
@@ -40,7 +87,10 @@ def register(session: Session, who: Principal, token: str, platform: str, name: 
             "Another account is registering this token; try again.",
         )
     if device.device_id == device_id:
-        audit.record(session, who.id, "device.register", device_id, {"platform": platform})
+        audit.record(session, who.id, "device.register", device_id, {"kind": wanted.kind, "platform": wanted.platform})
+    elif wanted.kind == "webpush":
+        # The same endpoint may come with new keys.
+        device.token_sealed = vault.seal(sealing, "device", device.device_id)
     _drop_the_oldest(session, who.id)
     return device
 

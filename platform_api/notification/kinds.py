@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+CHANNEL_OF = {"fcm": "push", "webpush": "webpush"}
+"""The channel that leads to each kind of device."""
+
 
 @dataclass(frozen=True)
 class Kind:

@@ -69,13 +69,18 @@ class Regular(Base):
 
 
 class Device(Base):
-    """An app that takes push messages. The registration token is sealed; its hash finds it again."""
+    """An app or a browser that takes push messages.
+
+    `kind`: `fcm`, known by a registration token, or `webpush`, by a subscription. Either is sealed; `token_sha256`, of the
+    token or of the subscription's endpoint, finds it again.
+    """
 
     __tablename__ = "device"
     __table_args__ = (Index("ix_device_member_id_device_id", "member_id", "device_id"),)
 
     device_id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
     member_id: Mapped[str]
+    kind: Mapped[str] = mapped_column(default="fcm")
     token_sha256: Mapped[str] = mapped_column(unique=True)
     token_sealed: Mapped[bytes]
     platform: Mapped[str]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import structlog
 from flask import Flask
 
 from platform_api.core.schemas import PEOPLE, IfMatch, tagged
@@ -11,6 +12,8 @@ from platform_api.core.web import blueprint, current_session, transaction
 from platform_api.notification import addresses, devices, personal, preferences, routes_history, schemas, vault
 from platform_api.notification.models import Device, EmailAddress
 from platform_api.notification.settings import settings
+
+log = structlog.get_logger(__name__)
 
 blp = blueprint("notification", "/notification/v1", "Notifications: devices, preferences, e-mail address")
 blueprints = [blp, personal.blp, *routes_history.blueprints]
@@ -28,6 +31,8 @@ def init_app(app: Flask) -> None:
         cached.cache_clear()
     settings()
     vault.envelope()
+    if "webpush" in settings().channels and not settings().web_push:
+        log.warning("webpush_off", reason="SMARTFIT_WEBPUSH_PRIVATE_KEY: not set")
 
 
 @blp.post("/devices")
@@ -38,6 +43,25 @@ def init_app(app: Flask) -> None:
 def register(wanted: dict[str, Any]) -> Device:
     """Register your app for push messages, or renew what is known of it."""
     return devices.register(current_session(), principal(), **wanted)
+
+
+@blp.post("/devices/webpush")
+@require(*PEOPLE)
+@transaction("notification", idempotent=True)
+@blp.arguments(schemas.NewSubscription)
+@blp.response(201, schemas.DeviceSchema)
+def subscribe(wanted: dict[str, Any]) -> Device:
+    """Register your browser for push messages by its push subscription, or renew what is known of it."""
+    return devices.subscribe(current_session(), principal(), **wanted)
+
+
+@blp.get("/webpush-key")
+@require(*PEOPLE)
+@blp.response(200, schemas.WebPushKey)
+@blp.alt_response(409, "CONFLICT")
+def webpush_key() -> dict[str, str]:
+    """The key that a page subscribes with; 409 where Web Push is not in use."""
+    return {"key": devices.webpush_key()}
 
 
 @blp.get("/devices")

@@ -6,14 +6,17 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from platform_api.core.schemas import ID, Moment, PageQuery, Strict, Truth, page_of
 from platform_api.notification.deliveries import STATES
-from platform_api.notification.kinds import KINDS
+from platform_api.notification.kinds import CHANNEL_OF, KINDS
 from platform_api.notification.settings import CHANNELS
+from platform_api.notification.subscriptions import LONGEST
 
 TOKEN = validate.Regexp(r"^[A-Za-z0-9_:-]{20,4096}\Z", error="Not a registration token.")
 CLOCK = validate.Regexp(r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z", error="Not HH:MM.")
 LANGUAGE = validate.OneOf(("ko", "en"))
 PLATFORMS = ("android", "ios", "web")
 ALERT_STATES = ("open", "acknowledged", "recovered")
+_ENDPOINT = validate.Regexp(r"^https://[!-~]+\Z", error="Not an https URL.")
+_KEY = validate.Regexp(r"^[A-Za-z0-9_-]{20,100}={0,2}\Z", error="Not base64url.")
 _NO_CONTROL = validate.Regexp(r"^[^\x00-\x1f\x7f]*\Z", error="Control characters are not allowed.")
 
 
@@ -37,10 +40,41 @@ class NewDevice(Strict):
     name = fields.String(load_default=None, allow_none=True, validate=[validate.Length(1, 60), _NO_CONTROL])
 
 
+class SubscriptionKeys(Strict):
+    """Keys of a push subscription (RFC 8291)."""
+
+    p256dh = fields.String(
+        required=True, validate=_KEY, metadata={"description": "Point of P-256, 65 bytes, base64url."}
+    )
+    auth = fields.String(required=True, validate=_KEY, metadata={"description": "16 bytes, base64url."})
+
+
+class Subscription(Strict):
+    """A browser's PushSubscription, as its toJSON() has it."""
+
+    endpoint = fields.String(required=True, validate=[validate.Length(1, LONGEST), _ENDPOINT])
+    expirationTime = fields.Float(load_default=None, allow_none=True)
+    keys = fields.Nested(SubscriptionKeys, required=True)
+
+
+class NewSubscription(Strict):
+    """POST /devices/webpush."""
+
+    subscription = fields.Nested(Subscription, required=True)
+    name = fields.String(load_default=None, allow_none=True, validate=[validate.Length(1, 60), _NO_CONTROL])
+
+
+class WebPushKey(Schema):
+    """What a page gives to PushManager.subscribe as applicationServerKey."""
+
+    key = fields.String(metadata={"description": "Public key of VAPID (RFC 8292), base64url."})
+
+
 class DeviceSchema(Schema):
-    """A device; its token is never shown."""
+    """A device; its token or subscription is never shown."""
 
     device_id = fields.String()
+    kind = fields.String(validate=validate.OneOf(tuple(CHANNEL_OF)))
     platform = fields.String(validate=validate.OneOf(PLATFORMS))
     name = fields.String(allow_none=True)
     created_at = fields.AwareDateTime()

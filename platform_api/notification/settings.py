@@ -9,14 +9,25 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, field_validator, model_validator
 
 from platform_api.core.settings import Settings, load
+from platform_api.notification import vapid
+from platform_api.notification.subscriptions import WELL_KNOWN, hosts
 
-CHANNELS = ("push", "email")
+CHANNELS = ("push", "webpush", "email")
+"""FCM, Web Push, mail."""
 
 
 class NotificationSettings(Settings):
     """Settings of the domain (`SMARTFIT_<NAME>`, or `SMARTFIT_<NAME>_FILE` naming a file that holds the value)."""
 
-    notification_channels: str = Field(default="push,email", description="Channels in use, comma-separated.")
+    notification_channels: str = Field(
+        default="push,webpush,email", description="Channels in use, comma-separated; webpush where there is a key."
+    )
+    webpush_private_key: str = Field(
+        default="", description="VAPID key: P-256 as PEM, or 32 bytes as base64url. Empty: no Web Push."
+    )
+    webpush_hosts: str = Field(
+        default=WELL_KNOWN, description="Push services that may be called: host, *.domain, host:port, comma-separated."
+    )
     notification_devices_max: int = Field(default=10, ge=1, le=100, description="Devices of one member.")
 
     notification_timezone: str = Field(default="Asia/Seoul", description="Of members who have not named theirs.")
@@ -61,6 +72,19 @@ class NotificationSettings(Settings):
             raise ValueError(f"{', '.join(CHANNELS)} 중에서 고르세요 (choose from these, comma-separated)")
         return value
 
+    @field_validator("webpush_private_key")
+    @classmethod
+    def _check_key(cls, value: str) -> str:
+        if value:
+            vapid.signer(value)
+        return value
+
+    @field_validator("webpush_hosts")
+    @classmethod
+    def _check_hosts(cls, value: str) -> str:
+        hosts(value)
+        return value
+
     @field_validator("notification_timezone")
     @classmethod
     def _check_timezone(cls, value: str) -> str:
@@ -84,6 +108,16 @@ class NotificationSettings(Settings):
     def channels(self) -> frozenset[str]:
         """The channels in use."""
         return frozenset(part.strip() for part in self.notification_channels.split(",") if part.strip())
+
+    @property
+    def push_services(self) -> tuple[str, ...]:
+        """Push services that may be called."""
+        return hosts(self.webpush_hosts)
+
+    @property
+    def web_push(self) -> bool:
+        """Whether browsers can subscribe and are sent to: the channel is in use, and there is a key."""
+        return "webpush" in self.channels and bool(self.webpush_private_key)
 
     @property
     def default_quiet(self) -> tuple[str, str] | tuple[None, None]:
@@ -111,6 +145,14 @@ class SenderSettings(NotificationSettings):
     fcm_connect_timeout_s: float = Field(default=2.0, gt=0, le=10)
     fcm_read_timeout_s: float = Field(default=5.0, gt=0, le=30)
 
+    webpush_subject: str = Field(
+        default="", pattern=r"^(|mailto:[^@\s]+@[^@\s]+|https://\S+)$",
+        description="Whom push services turn to: mailto:ops@example.com or an https URL.",
+    )  # fmt: skip
+    webpush_ca_file: Path | None = Field(default=None, description="CA of other push services than the public ones.")
+    webpush_connect_timeout_s: float = Field(default=2.0, gt=0, le=10)
+    webpush_read_timeout_s: float = Field(default=5.0, gt=0, le=30)
+
     smtp_host: str = ""
     smtp_port: int = Field(default=587, ge=1, le=65535)
     smtp_security: Literal["starttls", "tls"] = "starttls"
@@ -125,6 +167,8 @@ class SenderSettings(NotificationSettings):
         missing = []
         if "push" in self.channels and self.fcm_credentials_file is None:
             missing.append("SMARTFIT_FCM_CREDENTIALS_FILE")
+        if self.web_push and not self.webpush_subject:
+            missing.append("SMARTFIT_WEBPUSH_SUBJECT")
         if "email" in self.channels:
             missing += [
                 name for name in ("SMARTFIT_SMTP_HOST", "SMARTFIT_SMTP_FROM") if not getattr(self, name[9:].lower())

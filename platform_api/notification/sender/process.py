@@ -14,6 +14,7 @@ from platform_api.notification import deliveries
 from platform_api.notification.announcing import CHANNEL
 from platform_api.notification.channels.email import EmailChannel
 from platform_api.notification.channels.push import PushChannel
+from platform_api.notification.channels.webpush import WebPushChannel
 from platform_api.notification.sender.lanes import Lane
 from platform_api.notification.settings import SenderSettings
 
@@ -39,6 +40,12 @@ def lanes(settings: SenderSettings) -> list[Lane]:
         found.append(Lane("push", others, False, settings.sender_threads))
     if "email" in settings.channels:
         found.append(Lane("email", EmailChannel(settings), False, settings.sender_email_threads))
+    if settings.web_push:
+        browser_alerts, browsers = WebPushChannel(settings, "alerts"), WebPushChannel(settings, "others")
+        found.append(Lane("webpush-alerts", browser_alerts, True, settings.sender_alert_threads))
+        found.append(Lane("webpush", browsers, False, settings.sender_threads))
+    elif "webpush" in settings.channels:
+        log.warning("webpush_off", reason="SMARTFIT_WEBPUSH_PRIVATE_KEY: not set")
     return found
 
 

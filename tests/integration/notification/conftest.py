@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 import requests
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
@@ -87,11 +89,12 @@ class Outside:
     """What lies outside the platform."""
 
     fcm: Sandbox
+    webpush: Sandbox
     smtp: Sandbox
     environment: dict[str, str]
 
     def reset(self) -> None:
-        for sandbox in (self.fcm, self.smtp):
+        for sandbox in (self.fcm, self.webpush, self.smtp):
             sandbox.faults()
             sandbox.control("DELETE", "messages")
         self.smtp.control("POST", "smtp-faults", json={})
@@ -99,29 +102,34 @@ class Outside:
 
 @pytest.fixture(scope="session")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
-    """Push gateway and mail server, and the settings that lead to them."""
+    """Push gateway, a push service of browsers, and mail server, and the settings that lead to them."""
     folder = tmp_path_factory.mktemp("outside")
     smtp_port = free_port()
     fcm = Sandbox("fcm", folder, "--credentials", str(folder / "service-account.json"))
+    webpush = Sandbox("webpush", folder)
     smtp = Sandbox("smtp", folder, "--smtp-port", str(smtp_port))
     try:
-        for sandbox in (fcm, smtp):
+        for sandbox in (fcm, webpush, smtp):
             sandbox.wait()
-        yield Outside(fcm, smtp, _environment(folder, fcm, smtp_port))
+        yield Outside(fcm, webpush, smtp, _environment(folder, fcm, webpush, smtp_port))
     finally:
-        for sandbox in (fcm, smtp):
+        for sandbox in (fcm, webpush, smtp):
             sandbox.stop()
-        for sandbox in (fcm, smtp):
+        for sandbox in (fcm, webpush, smtp):
             sandbox.process.wait(10)
 
 
-def _environment(folder: Path, fcm: Sandbox, smtp_port: int) -> dict[str, str]:
+def _environment(folder: Path, fcm: Sandbox, webpush: Sandbox, smtp_port: int) -> dict[str, str]:
     ca = str(authority(folder).chain)
     return {
         "SMARTFIT_ENVIRONMENT": "test",
         "SMARTFIT_FCM_CREDENTIALS_FILE": str(folder / "service-account.json"),
         "SMARTFIT_FCM_URL": fcm.url,
         "SMARTFIT_FCM_CA_FILE": ca,
+        "SMARTFIT_WEBPUSH_PRIVATE_KEY_FILE": str(_vapid_key(folder)),
+        "SMARTFIT_WEBPUSH_SUBJECT": "mailto:ops@smartfit.example",
+        "SMARTFIT_WEBPUSH_HOSTS": f"127.0.0.1:{webpush.port},*.push.example.com",
+        "SMARTFIT_WEBPUSH_CA_FILE": ca,
         "SMARTFIT_SMTP_HOST": "127.0.0.1",
         "SMARTFIT_SMTP_PORT": str(smtp_port),
         "SMARTFIT_SMTP_CA_FILE": ca,
@@ -133,6 +141,13 @@ def _environment(folder: Path, fcm: Sandbox, smtp_port: int) -> dict[str, str]:
     }
 
 
+def _vapid_key(folder: Path) -> Path:
+    file = folder / "webpush_private_key.pem"
+    key = ec.generate_private_key(ec.SECP256R1())
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return file
+
+
 @pytest.fixture(scope="module")  # settings and stores are the process's: another file's application has its own
 def application(postgres: Any, keys: Any, outside: Outside) -> Iterator[Flask]:
     """The notification domain's application."""
@@ -142,6 +157,29 @@ def application(postgres: Any, keys: Any, outside: Outside) -> Iterator[Flask]:
         yield create_app(["notification"])
 
 
+@dataclass(frozen=True)
+class Browser:
+    """A browser that has subscribed."""
+
+    service: Sandbox
+    name: str
+    subscription: dict[str, Any]
+    device_id: str
+
+    def behave(self, status: int, retry_after_s: int | None = None) -> None:
+        """Have the push service answer messages to it so."""
+        self.service.control(
+            "POST", f"subscriptions/{self.name}", json={"status": status, "retry_after_s": retry_after_s}
+        )
+
+    def got(self) -> list[dict[str, Any]]:
+        """Messages that came, decrypted, oldest first."""
+        return [message for message in self.service.taken() if message["subscription"] == self.name]
+
+    def titles(self) -> list[str]:
+        return [message["said"]["title"] for message in self.got()]
+
+
 class World:
     """Shorthand for what people, other domains and the sender do."""
 
@@ -149,7 +187,7 @@ class World:
         self.client = client
         self.token_for = token_for
         self.outside = outside
-        self.fcm, self.smtp = outside.fcm, outside.smtp
+        self.fcm, self.webpush, self.smtp = outside.fcm, outside.webpush, outside.smtp
         self.operator = token_for("operator-1", "operator")
 
     @cached_property
@@ -189,6 +227,13 @@ class World:
         token = f"{word}-{member_id}-{uuid.uuid4().hex}"
         self.ok("POST", "/devices", member_id, json={"token": token, "platform": platform})
         return token
+
+    def browser(self, member_id: str) -> "Browser":
+        """Subscribe a browser, as a page does."""
+        key = self.ok("GET", "/webpush-key", member_id)["key"]
+        made = self.webpush.control("POST", "subscriptions", json={"key": key}).json()
+        device = self.ok("POST", "/devices/webpush", member_id, json={"subscription": made["subscription"]})
+        return Browser(self.webpush, made["name"], made["subscription"], device["device_id"])
 
     def email(self, member_id: str, address: str | None = None) -> str:
         """Give an address and prove it."""

@@ -37,13 +37,13 @@ def body(message: Outgoing) -> dict[str, Any]:
                 "payload": {"aps": {"sound": "default", "thread-id": message.data.get("branch_id", message.kind)}},
             },
             "webpush": {
-                "headers": {"TTL": str(ttl_s), "Urgency": "high" if message.urgent else "normal", "Topic": _topic(tag)},
+                "headers": {"TTL": str(ttl_s), "Urgency": "high" if message.urgent else "normal", "Topic": topic(tag)},
                 "notification": {"tag": tag},
             },
         }
     }
 
 
-def _topic(tag: str) -> str:
-    """At most 32 characters of the URL-safe base64 alphabet (RFC 8030, section 5.4)."""
+def topic(tag: str) -> str:
+    """What takes the place of a message of the same name: at most 32 characters of the URL-safe base64 alphabet (RFC 8030, section 5.4)."""
     return base64.urlsafe_b64encode(hashlib.sha256(tag.encode()).digest()[:24]).decode()
