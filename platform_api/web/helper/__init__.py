@@ -1,28 +1,7 @@
-"""What helpers do on their phones."""
+"""What helpers do on their phones: hand work in with photos, see how it was judged, and what they earned."""
 
-from flask import Blueprint, Response
-
-from platform_api.web.pages import for_roles, show
+from flask import Blueprint
 
 helper = Blueprint("helper", __name__, template_folder="templates")
 
-
-@helper.get("/app/work")
-@for_roles()
-def new() -> Response:
-    """Not made yet."""
-    return show("home.html")
-
-
-@helper.get("/app/work/tasks")
-@for_roles()
-def tasks() -> Response:
-    """Not made yet."""
-    return show("home.html")
-
-
-@helper.get("/app/work/earnings")
-@for_roles()
-def earnings() -> Response:
-    """Not made yet."""
-    return show("home.html")
+from platform_api.web.helper import routes_earnings, routes_tasks, routes_withdrawals, routes_work  # noqa: E402, F401
