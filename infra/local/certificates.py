@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import certifi
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -38,6 +39,13 @@ def write_private(path: Path, data: bytes) -> None:
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
         stream.write(data)
     temporary.replace(path)
+
+
+def trust(folder: Path, also: Path) -> None:
+    """Write a bundle to `also`: the public authorities and this installation's."""
+    bundle = Path(certifi.where()).read_bytes() + authority(folder).chain.read_bytes()
+    if not also.exists() or also.read_bytes() != bundle:
+        write_private(also, bundle)
 
 
 def authority(folder: Path) -> Certificate:

@@ -8,6 +8,9 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from access_edge import keys as edge_keys
 from infra.local.certificates import write_private
 from infra.local.postgres import DAGSTER, DOMAINS, READER, READER_DOMAINS
@@ -75,6 +78,16 @@ class Credentials:
         return self.folder / "fcm_account.json"
 
     @property
+    def webpush_api_key(self) -> Path:
+        """Of the Web Push sandbox."""
+        return self.folder / "webpush_api_key"
+
+    @property
+    def webpush_private_key(self) -> Path:
+        """By which the sender names itself to push services (VAPID; P-256, PEM)."""
+        return self.folder / "webpush_private_key.pem"
+
+    @property
     def smtp_api_key(self) -> Path:
         """Of the mail sandbox; its mail server takes it for a password."""
         return self.folder / "smtp_api_key"
@@ -139,6 +152,7 @@ def ensure(state: State, database: str = "") -> Credentials:
         held.card_api_key,
         held.gate_api_key,
         held.fcm_api_key,
+        held.webpush_api_key,
         held.smtp_api_key,
         held.operator_password,
         *(held.client_secret(client) for client in SERVICE_CLIENTS),
@@ -161,11 +175,18 @@ def ensure(state: State, database: str = "") -> Credentials:
         _replace(held.reader_url(domain), f"postgresql+psycopg2://{READER}:{reader}@{where}/sf_{domain}")
     password = held.dagster_database_password.read_text()
     _replace(held.dagster_database_url, f"postgresql+psycopg2://sf_{DAGSTER}:{password}@{where}/sf_{DAGSTER}")
+    if not held.webpush_private_key.exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        write_private(held.webpush_private_key, _pem(key))
     edge_keys.generate(held.edge_key)
     trusted = edge_keys.generate(held.model_signing_key)
     if not held.model_public_keys.exists():
         write_private(held.model_public_keys, json.dumps([trusted]).encode())
     return held
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _replace(file: Path, text: str) -> None:

@@ -6,12 +6,14 @@ caller's environment only what a program needs to run at all is passed on, and t
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from infra.local.certificates import LOCAL_NAMES
 from infra.local.credentials import OPERATOR_EMAIL, Credentials
 from infra.local.postgres import DOMAINS, READER_DOMAINS
 from infra.local.state import State
+from platform_api.notification.subscriptions import WELL_KNOWN
 
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
 # Settings of which an operator's choices are handed on: all whose name begins so.
@@ -69,8 +71,13 @@ def edge_url(state: State) -> str:
 
 
 def sandbox_url(state: State, name: str) -> str:
-    """Base URL of a sandbox (card, gate, fcm, smtp-http)."""
+    """Base URL of a sandbox (card, gate, fcm, webpush, smtp-http)."""
     return f"https://127.0.0.1:{state.ports[name]}"
+
+
+def push_services(state: State) -> Path:
+    """Authorities by which push services are known: the sandbox's and those of the public ones."""
+    return state.run / "push-services.pem"
 
 
 def storage_url(state: State) -> str:
@@ -118,6 +125,7 @@ def api(state: State, held: Credentials) -> Environment:
     """The REST APIs: one process, since a local machine has few cores and the face model is held once."""
     return {
         **platform(state, held),
+        **_web_push(state, held),
         "SMARTFIT_API_PORT": str(state.ports["api"]),
         # Within the time that the supervisor waits.
         "SMARTFIT_API_GRACEFUL_S": "8",
@@ -141,10 +149,12 @@ def indexer(state: State, held: Credentials) -> Environment:
 
 
 def sender(state: State, held: Credentials) -> Environment:
-    """The sender of push messages and mail, to the sandboxes of both."""
+    """The sender of push messages and mail, to their sandboxes; a browser of this machine has its own push service."""
     ports, ca = state.ports, str(state.tls / "ca.pem")
     return {
         **platform(state, held),
+        **_web_push(state, held),
+        "SMARTFIT_WEBPUSH_SUBJECT": f"mailto:{OPERATOR_EMAIL}",
         "SMARTFIT_SENDER_PORT": str(ports["sender"]),
         "SMARTFIT_FCM_CREDENTIALS_FILE": str(held.fcm_account),
         "SMARTFIT_FCM_URL": sandbox_url(state, "fcm"),
@@ -155,6 +165,15 @@ def sender(state: State, held: Credentials) -> Environment:
         "SMARTFIT_SMTP_USERNAME": "smartfit",
         "SMARTFIT_SMTP_PASSWORD_FILE": str(held.smtp_api_key),
         "SMARTFIT_SMTP_FROM": "Smart Fitness <no-reply@smartfit.local>",
+    }
+
+
+def _web_push(state: State, held: Credentials) -> Environment:
+    """For who takes subscriptions and who sends: the key, and the push services that are called."""
+    return {
+        "SMARTFIT_WEBPUSH_PRIVATE_KEY_FILE": str(held.webpush_private_key),
+        "SMARTFIT_WEBPUSH_HOSTS": f"127.0.0.1:{state.ports['webpush']},{WELL_KNOWN}",
+        "SMARTFIT_WEBPUSH_CA_FILE": str(push_services(state)),
     }
 
 

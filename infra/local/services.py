@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 API = [sys.executable, "-m", "gunicorn", "-c", "python:platform_api.gunicorn_conf", "platform_api.app:create_app()"]
 WEB = [*API[:-1], "platform_api.web.app:create_app()"]
 ORDER = (
-    "postgres", "card", "gate", "fcm", "smtp", "api", "worker", "indexer", "sender", "heartbeat", "prober", "gateway",
-    "web", "dagster-code", "dagster", "dagster-daemon", "edge",
+    "postgres", "card", "gate", "fcm", "webpush", "smtp", "api", "worker", "indexer", "sender", "heartbeat", "prober",
+    "gateway", "web", "dagster-code", "dagster", "dagster-daemon", "edge",
 )  # fmt: skip
 
 
@@ -54,6 +54,7 @@ def services(state: State, held: Credentials) -> list[Service]:
         _sandbox("card", state, held.card_api_key),
         _sandbox("gate", state, held.gate_api_key),
         _sandbox("fcm", state, held.fcm_api_key, "--credentials", str(held.fcm_account)),
+        _sandbox("webpush", state, held.webpush_api_key),
         _sandbox("smtp", state, held.smtp_api_key, "--smtp-port", str(ports["smtp"]), port="smtp-http"),
         Service("api", API, f"http://127.0.0.1:{ports['api']}/readyz", environment.api(state, held)),
         _module("worker", "platform_api.worker", ports["worker"], api),

@@ -30,6 +30,7 @@ LABELS = {
     "card": ("카드사 샌드박스", "card sandbox"),
     "gate": ("게이트 샌드박스", "gate sandbox"),
     "fcm": ("푸시 샌드박스", "push sandbox"),
+    "webpush": ("웹 푸시 샌드박스", "Web Push sandbox"),
     "smtp": ("메일 샌드박스", "mail sandbox"),
     "api": ("API 서비스", "REST APIs"),
     "worker": ("이벤트 처리기", "event worker"),
@@ -110,6 +111,7 @@ def _prepare(state: State) -> Credentials:
     held = credentials.ensure(state)
     for name in ("gateway", "edge", "sandbox", "heartbeat"):
         certificates.server(state.tls, name, environment.names(state))
+    certificates.trust(state.tls, environment.push_services(state))
     envoy.write(gateway(state), gateway_file(state))
     dagster.write(state, held)
     return held
@@ -134,7 +136,7 @@ class _Start:
     def _run(self) -> None:
         registered = "edge" in self.services
         database = self.pool.submit(self._database)
-        waiting = {name: self._go(name) for name in ("card", "gate", "fcm", "smtp", "api", "gateway")}
+        waiting = {name: self._go(name) for name in ("card", "gate", "fcm", "webpush", "smtp", "api", "gateway")}
         if registered:
             waiting["edge"] = self._go("edge")
         database.result()

@@ -22,7 +22,7 @@ DEFAULT_PORT_BASE = 8440
 # In the order of their ports. envoy-admin is the gateway's own; -health and -http are of the service before them.
 PORTS = (
     "gateway", "edge", "api", "worker", "card", "gate", "postgres", "envoy-admin", "indexer", "sender", "fcm", "smtp",
-    "smtp-http", "heartbeat", "heartbeat-health", "prober", "dagster", "gateway-metrics", "web",
+    "smtp-http", "heartbeat", "heartbeat-health", "prober", "dagster", "gateway-metrics", "web", "webpush",
 )  # fmt: skip
 VARIABLE = "SMARTFIT_STATE"
 

@@ -51,6 +51,8 @@ def test_ports_are_those_documented_and_shift_together() -> None:
         "prober": 8458,
         "dagster": 8459,
         "gateway-metrics": 8460,
+        "web": 8461,
+        "webpush": 8462,
     }
     assert Ports().by_service == expected
     assert Ports(18440).by_service == {name: port + 10_000 for name, port in expected.items()}
