@@ -8,7 +8,13 @@ customer = Blueprint("customer", __name__, template_folder="templates")
 from platform_api.web.customer import (  # noqa: E402, F401
     routes_account,
     routes_discover,
+    routes_export,
     routes_face,
+    routes_gyms,
+    routes_history,
     routes_joining,
+    routes_notifications,
     routes_pass,
+    routes_reviews,
+    routes_settings,
 )
