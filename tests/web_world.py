@@ -107,7 +107,7 @@ class WebWorld:
     def membership(self, account: Account, branch_id: str = "local") -> None:
         """The right to enter a branch, for a year."""
         today = datetime.now(UTC)
-        span = [(today + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ") for days in (-1, 365)]
+        span = [(today + timedelta(days=days)).strftime("%Y-%m-%d") for days in (-1, 365)]
         self.platform.give_membership(account, branch_id, *span)
 
     def branch(self, branch_id: str, name: str, **more: Any) -> None:
