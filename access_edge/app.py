@@ -7,7 +7,7 @@ from typing import IO
 
 from flask import Flask, Request, Response
 
-from access_edge import admin, routes
+from access_edge import admin, kiosk_routes, routes
 from access_edge.messages import message
 from access_edge.node import EdgeNode
 from access_edge.replica import ReplicaDamaged
@@ -38,7 +38,7 @@ def create_app(settings: EdgeSettings | None = None, node: EdgeNode | None = Non
     """
     settings = settings or (node.settings if node else load(EdgeSettings))
     configure_logging(SERVICE, settings.log_level)
-    app = Flask(__name__)
+    app = Flask(__name__, static_folder=None)
     app.request_class = EdgeRequest
     app.config["MAX_CONTENT_LENGTH"] = int(settings.edge_max_body_mib * 2**20)
     app.config["MAX_FORM_MEMORY_SIZE"] = 64 * 1024
@@ -55,7 +55,7 @@ def create_app(settings: EdgeSettings | None = None, node: EdgeNode | None = Non
         words = message("replica_damaged")
         return Problem(503, "replica_damaged", words.ko, words.en).response()
 
-    instrument(app, SERVICE)
+    instrument(app, SERVICE, unlogged=kiosk_routes.UNLOGGED)
     machine.watch_volume("edge", settings.edge_state_dir)
     if settings.edge_tls_cert_file:
         machine.watch_certificate("edge", settings.edge_tls_cert_file)
@@ -68,6 +68,7 @@ def create_app(settings: EdgeSettings | None = None, node: EdgeNode | None = Non
     app.register_blueprint(health_blueprint(SERVICE, checks))
     app.register_blueprint(routes.blueprint)
     app.register_blueprint(admin.blueprint)
+    app.register_blueprint(kiosk_routes.blueprint)
     measured = node
 
     @app.before_request

@@ -32,12 +32,28 @@ def bearer() -> str:
 
 
 def kiosk_gate(gate_id: str) -> Gate:
-    """The gate, for a request that carries its kiosk's key.
+    """The gate, for a request that carries its kiosk's key. Raises Problem as `gate_by_key`."""
+    gate = gate_by_key(gate_id, bearer())
+    g.principal_id = f"gate:{gate_id}"
+    return gate
+
+
+def gate_by_key(gate_id: str, key: str) -> Gate:
+    """The gate whose kiosk has this key.
 
     Raises:
         Problem: 503 `not_synced` before the node knows its gates; 401 `kiosk_key_wrong` for a wrong key, another
             gate's key, or a gate that is not here: they are not told apart.
     """
+    gate = own_gate(gate_id)
+    known = gate.kiosk_key_sha256 if gate is not None else _NOBODY
+    if not hmac.compare_digest(hashlib.sha256(key.encode()).hexdigest(), known) or gate is None:
+        raise refused()
+    return gate
+
+
+def own_gate(gate_id: str) -> Gate | None:
+    """The gate where this node has it. Raises Problem 503 `not_synced` before the node knows its gates."""
     edge = node()
     gate = edge.replica.gates.get(gate_id)
     if gate is None and not edge.replica.gates:
@@ -45,16 +61,15 @@ def kiosk_gate(gate_id: str) -> Gate:
             503, "not_synced", "게이트 정보를 아직 받지 못했습니다. 잠시 후 다시 시도하세요.",
             "This node has not heard of its gates yet; try again soon.", headers={"Retry-After": "2"},
         )  # fmt: skip
-    given = hashlib.sha256(bearer().encode()).hexdigest()
-    known = gate.kiosk_key_sha256 if gate is not None else _NOBODY
-    own = gate is not None and gate.edge_id in (None, edge.settings.edge_id)
-    if not hmac.compare_digest(given, known) or not own or gate is None:
-        raise Problem(
-            401, "kiosk_key_wrong", "이 게이트의 키가 아닙니다. 관리자에게 키오스크 등록을 요청하세요.",
-            "Not this gate's key. Ask a manager to register the kiosk.",
-        )  # fmt: skip
-    g.principal_id = f"gate:{gate_id}"
-    return gate
+    return gate if gate is not None and gate.edge_id in (None, edge.settings.edge_id) else None
+
+
+def refused() -> Problem:
+    """The answer to whoever does not speak for the gate."""
+    return Problem(
+        401, "kiosk_key_wrong", "이 게이트의 키가 아닙니다. 관리자에게 키오스크 등록을 요청하세요.",
+        "Not this gate's key. Ask a manager to register the kiosk.",
+    )  # fmt: skip
 
 
 def by_admin() -> bool:

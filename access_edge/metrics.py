@@ -8,6 +8,7 @@ _MS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.08, 0.12, 0.25, 
 
 STAGE = Histogram("smartfit_edge_stage_seconds", "Time of each stage from frame to log", ["stage"], buckets=_MS)
 DECISIONS = Counter("smartfit_edge_decisions_total", "Answers at the gates", ["method", "decision", "reason"])
+LOOKS = Counter("smartfit_edge_kiosk_looks_total", "Frames of kiosks, by what was done with them", ["stage"])
 MATCHES = Counter("smartfit_edge_matches_total", "Recognised faces by the gallery that held them", ["tier"])
 GATE_COMMANDS = Counter("smartfit_edge_gate_commands_total", "Commands to gate controllers", ["command", "result"])
 FEED_MALFORMED = Counter("smartfit_edge_feed_malformed_total", "Records of the feed that could not be read")

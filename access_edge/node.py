@@ -13,6 +13,7 @@ import structlog
 
 from access_edge import cache
 from access_edge.active import ActiveCheck
+from access_edge.attendant import Attendant
 from access_edge.background import Loop
 from access_edge.builder import Builder
 from access_edge.centre import Centre
@@ -64,7 +65,7 @@ class EdgeNode:
         folder = settings.edge_state_dir
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _lock(folder)
-        envelope = Envelope(RingFile(settings.edge_keyring_file))
+        self.envelope = envelope = Envelope(RingFile(settings.edge_keyring_file))
         key = DeviceKey(settings.edge_id, settings.edge_key_file)
         self.replica = Replica(folder, envelope)
         self.entries = EntryLog(folder, settings.edge_log_max_mib)
@@ -96,6 +97,7 @@ class EdgeNode:
             Doorman(self.replica, self.entries, self.gates, self.clock),
             self.lockouts, self.strangers, self.observations, self.shadow.offer, settings.edge_recognitions_at_once,
         )  # fmt: skip
+        self.attendant = Attendant(self.replica, self.state, self.lockouts, self.holder, self.pipeline)
         self._modes_loop = Loop("edge-modes", self._work_modes, 1.0, 5.0)
         self._loops = [
             self.sync.loop,

@@ -72,6 +72,10 @@ class Pipeline:
         """For how many seconds nobody has been looked at; 0 while somebody is."""
         return 0.0 if self._looking else time.monotonic() - self._last_look
 
+    def somebody(self) -> None:
+        """Somebody stands at a gate, though nothing is decided yet."""
+        self._last_look = time.monotonic()
+
     def face(
         self, gate: Gate, frames: Sequence[bytes], challenge_id: str | None = None, inspected: bool = False
     ) -> Answer:

@@ -6,6 +6,7 @@ Routes are labelled by their rule, never by the path asked for: ids in labels wo
 import os
 import re
 import time
+from collections.abc import Collection
 
 import structlog
 from flask import Flask, Response, g, request
@@ -37,8 +38,12 @@ def exposition() -> Response:
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-def instrument(app: Flask, service: str) -> None:
-    """Give `app` request ids, access logs, request metrics and the route /metrics."""
+def instrument(app: Flask, service: str, unlogged: Collection[str] = ()) -> None:
+    """Give `app` request ids, access logs, request metrics and the route /metrics.
+
+    Args:
+        unlogged: rules that are asked several times a second; of them only what went wrong is logged.
+    """
 
     @app.before_request
     def begin() -> None:
@@ -58,14 +63,15 @@ def instrument(app: Flask, service: str) -> None:
         if route not in _QUIET:
             REQUESTS.labels(service, request.method, route, answer.status_code).inc()
             DURATION.labels(service, request.method, route).observe(seconds)
-            log.info(
-                "request",
-                method=request.method,
-                route=route,
-                status=answer.status_code,
-                ms=round(seconds * 1000, 2),
-                principal=g.get("principal_id"),
-            )
+            if route not in unlogged or answer.status_code >= 500:
+                log.info(
+                    "request",
+                    method=request.method,
+                    route=route,
+                    status=answer.status_code,
+                    ms=round(seconds * 1000, 2),
+                    principal=g.get("principal_id"),
+                )
         return answer
 
     app.add_url_rule("/metrics", "metrics", exposition)
