@@ -10,11 +10,10 @@ from werkzeug.exceptions import HTTPException
 
 from platform_api.core.errors import Problem, from_http_exception, register_error_handlers
 from platform_api.core.health import health_blueprint
-from platform_api.core.http import ServiceUnavailable
 from platform_api.core.internal_tls import internal_tls
 from platform_api.core.settings import load
 from platform_api.core.telemetry import configure_logging, configure_tracing, instrument, machine
-from platform_api.web import assets, entry, pages, signin
+from platform_api.web import assets, entry, installing, pages, push, signin
 from platform_api.web.backend import Backend
 from platform_api.web.customer import customer
 from platform_api.web.helper import helper
@@ -47,7 +46,6 @@ def create_app() -> Flask:
     )
     register_error_handlers(app)
     app.register_error_handler(Problem, pages.problem_page)
-    app.register_error_handler(ServiceUnavailable, _away)
     app.register_error_handler(HTTPException, _refused)
     instrument(app, SERVICE)
     if certificate := internal_tls().internal_cert_file:
@@ -57,15 +55,20 @@ def create_app() -> Flask:
     app.extensions["backend"] = Backend(settings)
     pages.init_app(app, ZoneInfo(settings.web_timezone))
     signin.init_app(app, app.extensions["backend"])
-    for blueprint in (assets.blueprint, entry.blueprint, customer, helper, manager, operations):
+    for blueprint in (
+        assets.blueprint,
+        entry.blueprint,
+        installing.blueprint,
+        push.blueprint,
+        customer,
+        helper,
+        manager,
+        operations,
+    ):
         app.register_blueprint(blueprint)
     # A domain that is away takes its part of the pages along, not the pages.
     app.register_blueprint(health_blueprint(SERVICE, {}))
     return app
-
-
-def _away(error: ServiceUnavailable) -> Response:
-    return pages.problem_page(Problem(503, headers={"Retry-After": "5"}, service=error.service))
 
 
 def _refused(error: HTTPException) -> Response:

@@ -1,14 +1,14 @@
-"""The way in: arriving, signing in and out, the language, and what makes the pages installable."""
+"""The way in: arriving, signing in and out, the language."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, g, jsonify, make_response, redirect, request, url_for
+from flask import Blueprint, Response, g, make_response, redirect, request, url_for
 
 from platform_api.core.errors import Problem
-from platform_api.web import assets
-from platform_api.web.languages import COOKIE, LANGUAGES, say
+from platform_api.web import push
+from platform_api.web.languages import COOKIE, LANGUAGES
 from platform_api.web.navigation import areas_of, home_of
 from platform_api.web.pages import backend, for_roles, me, show, typed
 from platform_api.web.signin import DAGSTER, person, renew_now, sign_in, sign_out
@@ -58,14 +58,22 @@ def log_in() -> Response:
         sign_in(backend().send("POST", "/auth/v1/tokens", body=said).json)
     except Problem as problem:
         return _form(problem, email)
-    return make_response(redirect(_target() or home_of(person()), 303))
+    answer = make_response(redirect(_target() or home_of(person()), 303))
+    if push.is_of_another():
+        # The subscription goes with the service worker; whoever was here before would see the messages of nobody else.
+        answer.headers["Clear-Site-Data"] = '"storage"'
+        push.forget(answer)
+    return answer
 
 
 @blueprint.post("/app/logout")
 def logout() -> Response:
     """Sign out, here and in all tabs."""
+    if person() is not None:
+        push.sign_off()
     sign_out(backend())
     answer = make_response(redirect(url_for("entry.login", out="1"), 303))
+    push.forget(answer)
     # Drafts and kept pages go too (a shared phone).
     answer.headers["Clear-Site-Data"] = '"storage", "cache"'
     return answer
@@ -85,46 +93,6 @@ def choose_language(code: str) -> Response:
         raise Problem(404)
     answer = make_response(redirect(_target() or url_for("entry.home"), 303))
     answer.set_cookie(COOKIE, code, max_age=A_YEAR, path="/app", secure=True, httponly=True, samesite="Lax")
-    return answer
-
-
-@blueprint.get("/app/offline")
-def offline() -> Response:
-    """What the phone shows without a network; kept by the service worker."""
-    return show("offline.html")
-
-
-@blueprint.get("/app/manifest.webmanifest")
-def manifest() -> Response:
-    """What a phone needs to install the pages (W3C Web Application Manifest)."""
-    icons = [
-        {
-            "src": assets.url(f"icon-{size}.png"),
-            "sizes": f"{size}x{size}",
-            "type": "image/png",
-            "purpose": "any maskable",
-        }
-        for size in (192, 512)
-    ]
-    answer = jsonify(
-        id="/app/", name="Smart Fitness", short_name="SmartFit", lang=say("ko", "en"),
-        description=say("24시간 무인 헬스장", "24-hour gyms with nobody at the desk"),
-        start_url="/app/", scope="/app/", display="standalone", background_color="#11191f", theme_color="#11191f",
-        icons=icons,
-    )  # fmt: skip
-    answer.headers["Content-Type"] = "application/manifest+json"
-    return answer
-
-
-@blueprint.get("/app/sw.js")
-def service_worker() -> Response:
-    """The service worker; its name is fixed, so it is asked for anew each time, and knows the release it belongs to."""
-    kept = [url_for("entry.offline"), *(assets.url(name) for name in ("app.css", "vendor/pico-2.1.1.min.css"))]
-    script = assets.content("sw.js").decode().replace('"{{release}}"', f'"{assets.release()}"')
-    script = script.replace('"{{kept}}"', ", ".join(f'"{url}"' for url in kept))
-    answer = Response(script, content_type="text/javascript; charset=utf-8")
-    answer.headers["Cache-Control"] = "no-cache"
-    answer.headers["Service-Worker-Allowed"] = "/app/"
     return answer
 
 
