@@ -80,7 +80,7 @@ class WebWorld:
         self.http = Http(environment.gateway_url(state), state.tls / "ca.pem")
         self.platform = Platform(self.http, OPERATOR_EMAIL, self.held.operator_password.read_text())
         self.provision: dict[str, Any] = json.loads(self.held.provision.read_text())
-        self._browsers: dict[Path | None, Browser] = {}
+        self._browsers: dict[tuple[Path | None, bool], Browser] = {}
 
     # The platform, by its public API.
 
@@ -130,25 +130,31 @@ class WebWorld:
 
     # Browsers.
 
-    def browser(self, camera: Sequence[Path] | None = None) -> Browser:
-        """Chromium whose camera looks at these photos; without any, there is no camera."""
+    def browser(self, camera: Sequence[Path] | None = None, *, refused: bool = False) -> Browser:
+        """Chromium whose camera looks at these photos; without any, there is no camera. refused: its owner lets no page use it."""
         film = camera_file(self.folder, camera) if camera else None
-        if film not in self._browsers:
+        if (film, refused) not in self._browsers:
             options = [*_QUIET, f"--ignore-certificate-errors-spki-list={','.join(self._known_keys())}"]
             if film:
                 options += [
-                    "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-                    f"--use-file-for-fake-video-capture={film}",
+                    "--deny-permission-prompts" if refused else "--use-fake-ui-for-media-stream",
+                    "--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={film}",
                 ]  # fmt: skip
-            self._browsers[film] = self.playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        return self._browsers[film]
+            self._browsers[film, refused] = self.playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        return self._browsers[film, refused]
 
     @contextmanager
     def context(
-        self, camera: Sequence[Path] | None = None, *, language: str = "ko", width: int = 360, **more: Any
+        self,
+        camera: Sequence[Path] | None = None,
+        *,
+        refused: bool = False,
+        language: str = "ko",
+        width: int = 360,
+        **more: Any,
     ) -> Iterator[BrowserContext]:
         """A person's browser with nothing in it."""
-        made = self.browser(camera).new_context(
+        made = self.browser(camera, refused=refused).new_context(
             locale=LANGUAGES[language], viewport={"width": width, "height": 740 if width < 600 else 800}, **more
         )
         made.set_default_timeout(20_000)
