@@ -19,6 +19,10 @@ from tests.waiting import wait_for
 ANY = "0.0.0.0"
 
 
+def _aliases(network: dict[str, Any] | None) -> list[str]:
+    return list((network or {}).get("aliases", ()))
+
+
 class Containers:
     """Processes of one installation.
 
@@ -39,7 +43,9 @@ class Containers:
         """Where the process has what its container has at port `inside`; from then on others find it there."""
         if (service, inside) not in self.ports:
             self.ports[service, inside] = free_port()
-            self.hosts[f"{service}:{inside}"] = f"127.0.0.1:{self.ports[service, inside]}"
+            aliases = {name for network in self.services[service]["networks"].values() for name in _aliases(network)}
+            for name in (service, *aliases):
+                self.hosts[f"{name}:{inside}"] = f"127.0.0.1:{self.ports[service, inside]}"
         return self.ports[service, inside]
 
     def start(self, name: str) -> "subprocess.Popen[bytes]":

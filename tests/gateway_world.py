@@ -15,7 +15,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from infra.gateway import envoy
-from infra.gateway.description import Address, Gateway, Limits, Tls, routes_of
+from infra.gateway.description import LIVE, Address, Gateway, Limits, Tls, routes_of
 from infra.local.certificates import server
 from infra.local.postgres import free_port
 
@@ -84,7 +84,11 @@ def gateway_before(folder: Path, limits: Limits, **clusters: tuple[Address, ...]
         secrets=folder / "certificates",
         admin=Address("127.0.0.1", free_port()),
         limits=limits,
-        routes=routes_of(tuple(sorted({*clusters} - {"platform", "dagster"})), dagster="dagster" in clusters),
+        routes=routes_of(
+            tuple(sorted({*clusters} - {"platform", "dagster", "web", LIVE})),
+            dagster="dagster" in clusters,
+            web="web" in clusters,
+        ),
     )
 
 

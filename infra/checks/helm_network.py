@@ -18,7 +18,8 @@ PORTS = {
     **dict.fromkeys(APIS, 8000),
     "pooler": 6432,
     "code": 4000,
-    "web": 3000,
+    "web": 8000,
+    "dagster": 3000,
     "model-face": 3001,
     "model-laundry": 3001,
     "edge": 8445,
@@ -26,21 +27,23 @@ PORTS = {
 """What can be called inside; everything else is called by nobody."""
 WORLD = {"gateway": {8443, 8080}, "heartbeat": {8443}, "edge": {8445}}
 """What is open to everybody."""
-FIGURES = {"gateway": 9902, **dict.fromkeys(APIS, 8000), "indexer": 8002, "sender": 8003, "heartbeat": 8004, "prober": 8005, "model-face": 3001, "model-laundry": 3001,
+FIGURES = {"gateway": 9902, **dict.fromkeys(APIS, 8000), "web": 8000, "indexer": 8002, "sender": 8003, "heartbeat": 8004, "prober": 8005, "model-face": 3001, "model-laundry": 3001,
            **{f"worker-{domain}": 8001 for domain in APIS}}  # fmt: skip
 """Where Prometheus may ask."""
 _STORE = {"auth", "access", "helper", "branch", "mlops"}
 _API = {
     "auth": {"access", "card"}, "access": {"auth"}, "helper": {"auth"}, "search": {"auth", "index"}, "branch": {"auth"},
-    "monitoring": {"auth"}, "notification": {"auth"}, "mlops": {"auth", "web", "model-laundry"},
+    "monitoring": {"auth"}, "notification": {"auth"}, "mlops": {"auth", "dagster", "model-laundry"},
 }  # fmt: skip
 _WORKER = {
     # auth collects exports from every domain.
-    "auth": {*APIS, "card", "cache"} - {"auth"}, "access": {"auth"}, "search": {"index"}, "mlops": {"web", "model-laundry"},
+    "auth": {*APIS, "card", "cache"} - {"auth"}, "access": {"auth"}, "search": {"index"}, "mlops": {"dagster", "model-laundry"},
 }  # fmt: skip
 _LEARNING = {"auth", "mlops", "search", "branch"}
 _OTHERS = {
-    "gateway": {*APIS, "web"},
+    "gateway": {*APIS, "web", "dagster"},
+    # With the token of whoever is signed in, and nothing of its own: no database, no store.
+    "web": {*APIS, "cache"},
     "indexer": {"database", "index"},
     "sender": {"database", "push", "mail"},
     "heartbeat": {"database"},
@@ -50,18 +53,18 @@ _OTHERS = {
     "pooler": {"database"},
     "code": {"database", "store", *_LEARNING},
     "run": {"database", "store", "languageModel", *_LEARNING},
-    "web": {"database", "store", "code", "cluster"},
+    "dagster": {"database", "store", "code", "cluster"},
     "daemon": {"database", "store", "code", "cluster"},
     "migration": {"database"},
     "edge": {"centre", "gates"},
 }
 _UNTRACED = {"model-face", "model-laundry", "pooler", "migration", "edge"}
-_WITHOUT_SECRETS = {"gateway", "code", "run", "web", "daemon", "edge"}
+_WITHOUT_SECRETS = {"gateway", "code", "run", "dagster", "daemon", "edge"}
 OUTSIDE = (
     "database", "broker", "index", "cache", "collector", "vault", "cluster", "equipment", "store", "card", "push",
     "languageModel", "centre", "gates", "mail",
 )  # fmt: skip
-GOES = {"SMARTFIT_JWKS_URL": "auth", "AWS_ENDPOINT_URL": "store", "OTEL_EXPORTER_OTLP_ENDPOINT": "collector", "SMARTFIT_PLATFORM_URL": "auth", "SMARTFIT_DOMAINS_INTERNAL_URL": "helper", "SMARTFIT_LLM_URL": "languageModel"}  # fmt: skip
+GOES = {"SMARTFIT_JWKS_URL": "auth", "AWS_ENDPOINT_URL": "store", "OTEL_EXPORTER_OTLP_ENDPOINT": "collector", "SMARTFIT_PLATFORM_URL": "auth", "SMARTFIT_DOMAINS_INTERNAL_URL": "helper", "SMARTFIT_WEB_API_URL": "helper", "SMARTFIT_LLM_URL": "languageModel"}  # fmt: skip
 """Settings that processes have in common, though not each of them goes there: the table says who does."""
 NAMESPACE = {"kubernetes.io/metadata.name": chart.NAMESPACE}
 
@@ -91,7 +94,8 @@ def table(values: dict[str, Any]) -> dict[str, set[str]]:
         calls -= away
         if values["tracing"]["host"] and name not in _UNTRACED:
             calls.add("collector")
-        if values["secrets"]["vaultAgent"]["enabled"] and name not in _WITHOUT_SECRETS:
+        secret = name not in _WITHOUT_SECRETS and (name != "web" or values["cache"]["enabled"])
+        if values["secrets"]["vaultAgent"]["enabled"] and secret:
             calls.add("vault")
         if values["pooler"]["enabled"] and name in APIS:
             calls ^= {"database", "pooler"}

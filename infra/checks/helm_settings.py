@@ -101,6 +101,7 @@ def _classes(component: str) -> list[Any]:
     from platform_api.monitoring.settings import HeartbeatSettings, MonitoringSettings, ProberSettings
     from platform_api.notification.settings import NotificationSettings, SenderSettings
     from platform_api.search.settings import SearchSettings
+    from platform_api.web.settings import WebSettings
     from platform_api.worker import WorkerSettings
 
     of = {
@@ -117,6 +118,8 @@ def _classes(component: str) -> list[Any]:
     }
     if component in of:
         return [of[component], CacheSettings, ApiServerSettings, InternalTls]
+    if component == "web":
+        return [WebSettings, CacheSettings, ApiServerSettings, InternalTls]
     if component.startswith("worker-"):
         return [of[component.removeprefix("worker-")], WorkerSettings, InternalTls]
     return [others[component]] if component in others else []

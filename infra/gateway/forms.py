@@ -7,19 +7,25 @@ lets Envoy check it.
 
 from pathlib import Path
 
-from infra.gateway.description import Address, Gateway, Tls, routes_of
+from infra.gateway.description import LIVE, Address, Gateway, Tls, routes_of
 from infra.local.postgres import DOMAINS
 
 HTTPS_PORT, HTTP_PORT, ADMIN_PORT, API_PORT, DAGSTER_PORT, COLLECTOR_PORT = 8443, 8080, 9901, 8000, 3000, 4318
 METRICS_PORT = 9902
 CERTIFICATE = Tls(Path("/etc/smartfit/tls/tls.crt"), Path("/etc/smartfit/tls/tls.key"))
 SECRETS = Path("/etc/smartfit/gateway/certificates")
+_WEB = ("web", LIVE)
 ANY = "0.0.0.0"  # noqa: S104 (inside its own container or pod)
 
 
 def compose(dagster: bool = True, collector: str | None = "jaeger", tls: Tls = CERTIFICATE) -> Gateway:
-    """The gateway of the Compose file: one service `api` with its replicas, `dagster` and the receiver of spans."""
-    return _gateway(dict.fromkeys((*DOMAINS, "platform"), "api"), "dagster" if dagster else None, collector, tls, 0)
+    """The gateway of the Compose file: the services `api` and `web` with their replicas, `dagster` and the receiver of spans.
+
+    By the names they have on the network `front` alone: they share others with the gateway, where nobody would believe its
+    word on addresses.
+    """
+    services = {**dict.fromkeys((*DOMAINS, "platform"), "api.front"), **dict.fromkeys(_WEB, "web.front")}
+    return _gateway(services, "dagster" if dagster else None, collector, tls, 0)
 
 
 def kubernetes(
@@ -30,7 +36,7 @@ def kubernetes(
     tls: Tls = CERTIFICATE,
     proxies_before: int = 0,
 ) -> Gateway:
-    """The gateway of a Helm release: `<release>-<domain>` and `<release>-platform` are headless services.
+    """The gateway of a Helm release: `<release>-<domain>`, `<release>-platform` and `<release>-web` are headless services.
 
     collector: full name of the receiver of spans. proxies_before: load balancers in front that add X-Forwarded-For.
     """
@@ -38,8 +44,8 @@ def kubernetes(
     def name(service: str) -> str:
         return f"{release}-{service}.{namespace}.svc.cluster.local"
 
-    services = {domain: name(domain) for domain in (*DOMAINS, "platform")}
-    return _gateway(services, name("learning-web") if dagster else None, collector, tls, proxies_before)
+    services = {domain: name(domain) for domain in (*DOMAINS, "platform")} | dict.fromkeys(_WEB, name("web"))
+    return _gateway(services, name("learning-dagster") if dagster else None, collector, tls, proxies_before)
 
 
 def _gateway(
@@ -57,7 +63,7 @@ def _gateway(
         secrets=SECRETS,
         admin=Address("127.0.0.1", ADMIN_PORT),
         metrics=Address(ANY, METRICS_PORT),
-        routes=routes_of(DOMAINS, dagster=dagster is not None),
+        routes=routes_of(DOMAINS, dagster=dagster is not None, web=True),
         collector=Address(collector, COLLECTOR_PORT) if collector else None,
         proxies_before=proxies_before,
     )

@@ -43,9 +43,26 @@ TOKEN_REFUSED = {403: 401}
 OPERATORS_ONLY = GatewayProblem(
     403, "operators_only", "운영자만 볼 수 있는 화면입니다.", "These pages are for operators only."
 )
+# What a person can do about it.
+AWAY = GatewayProblem(0, "away", "화면을 잠시 불러올 수 없습니다. 잠시 후 새로 고치세요.",
+                      "The page cannot be shown for the moment. Reload it in a moment.")  # fmt: skip
 # Any other status of Envoy's own.
 OTHER = GatewayProblem(0, "gateway_error", "요청을 처리할 수 없습니다. 잠시 후 다시 시도하세요.",
                        "The request cannot be served. Try again in a moment.")  # fmt: skip
+
+
+# Of the web clients' pages: told as a page to whoever asks for one.
+OF_PAGES = (413, 429, 502, 503, 504)
+
+
+def page(problem: GatewayProblem) -> str:
+    """HTML for whoever looks at a page that the gateway cannot bring."""
+    said = {413: problem, 429: problem}.get(problem.status, AWAY)
+    return (
+        '<!doctype html><html lang="ko"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<title>Smart Fitness</title><h1>{said.detail}</h1><p lang="en">{said.detail_en}</p>'
+        '<p><a href="/app/">처음으로 · Start</a></p></html>\n'
+    )
 
 
 def body(problem: GatewayProblem) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.gateway import envoy
-from infra.gateway.description import Address, Gateway, Jwt, Limits, Rate, Tls, routes_of
+from infra.gateway.description import LIVE, Address, Gateway, Jwt, Limits, Rate, Tls, routes_of
 from infra.local import dagster, environment
 from infra.local.credentials import Credentials
 from infra.local.postgres import DOMAINS, PostgresServer
@@ -115,7 +115,7 @@ def gateway(state: State) -> Gateway:
         clusters={
             **dict.fromkeys(DOMAINS, api),
             "platform": api,
-            "web": (Address("127.0.0.1", ports["web"]),),
+            **dict.fromkeys(("web", LIVE), (Address("127.0.0.1", ports["web"]),)),
             "dagster": (Address("127.0.0.1", ports["dagster"]),),
         },
         tls=Tls(state.tls / "gateway.pem", state.tls / "gateway.key", hsts_seconds=300),

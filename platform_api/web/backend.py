@@ -27,6 +27,13 @@ AT_ONCE = 16
 """Questions that one page asks side by side, over all pages of the process four times as many."""
 
 
+class Away(Problem):
+    """A domain did not answer. A Problem like any other, so that a form shows it and keeps what was typed."""
+
+    def __init__(self, error: ServiceUnavailable) -> None:
+        super().__init__(503, headers={"Retry-After": "5"}, service=error.service)
+
+
 @dataclass(frozen=True)
 class Answer:
     """An answer below 400. `json`: None where it is empty; `etag`: for the next change of the same thing."""
@@ -60,8 +67,7 @@ class Backend:
         """The JSON at `path`, e.g. `/auth/v1/members/me`. `query`: parameters; those that are None are left out.
 
         Raises:
-            Problem: as the domain answered.
-            ServiceUnavailable: it did not.
+            Problem: as the domain answered; Away where it did not.
         """
         return self.send("GET", path, params=query).json
 
@@ -86,8 +92,7 @@ class Backend:
             fields, files: of a form, instead of `body`.
 
         Raises:
-            Problem: as the domain answered.
-            ServiceUnavailable: it did not.
+            Problem: as the domain answered; Away where it did not.
         """
         headers = {"If-Match": etag} if etag else {}
         if key:
@@ -134,8 +139,6 @@ class Backend:
                 return question()
             except Problem as problem:
                 return problem
-            except ServiceUnavailable as error:
-                return Problem(503, headers={"Retry-After": "5"}, service=error.service)
 
         runs = [self._pool.submit(copy_current_request_context(asked), question) for question in questions]
         return [run.result() for run in runs]
@@ -154,7 +157,10 @@ class Backend:
             headers["Authorization"] = f"Bearer {token}"
         # With or without: `requests` must not look for credentials elsewhere.
         query = {name: value for name, value in (params or {}).items() if value is not None}
-        answer = self._clients[domain].request(method, path, headers=headers, params=query, **options)
+        try:
+            answer = self._clients[domain].request(method, path, headers=headers, params=query, **options)
+        except ServiceUnavailable as error:
+            raise Away(error) from error
         if answer.status_code >= 400:
             raise _problem(answer, domain)
         return answer

@@ -8,6 +8,7 @@ moment for the others: in Redis where several processes serve pages, sealed by t
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import threading
@@ -55,7 +56,9 @@ class Renewals:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._cache = shared()
-        self._kept = KeptAnswers("web_renewals", KEPT_S, self._cache)
+        # Here as well: a Redis that goes away takes none of them along.
+        self._here = KeptAnswers("web_renewals", KEPT_S, None)
+        self._kept = KeptAnswers("web_renewals", KEPT_S, self._cache) if self._cache else self._here
         self._locks = [threading.Lock() for _ in range(64)]
 
     def renew(self, token: str) -> dict[str, Any]:
@@ -63,19 +66,24 @@ class Renewals:
 
         Raises:
             Problem: 401 where the session has ended.
-            ServiceUnavailable: auth is away; the token is as good as before.
+            backend.Away: auth is away; the token is as good as before.
         """
         digest = hashlib.sha256(token.encode()).hexdigest()
         seal = Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"renewal\0" + token.encode()).digest()))
         with self._locks[int(digest[:2], 16) % len(self._locks)]:
             found = self._done(digest, seal) or self._done_elsewhere(digest, seal)
             if found is None:
-                found = self._backend.send("POST", "/auth/v1/tokens/refresh", body={"refresh_token": token}).json
-                self._kept.put(seal.encrypt(json.dumps(found).encode()), digest)
+                try:
+                    found = self._backend.send("POST", "/auth/v1/tokens/refresh", body={"refresh_token": token}).json
+                except Problem:
+                    self._give_back(digest)
+                    raise
+                for kept in {self._here, self._kept}:
+                    kept.put(seal.encrypt(json.dumps(found).encode()), digest)
             return found
 
     def _done(self, digest: str, seal: Fernet) -> dict[str, Any] | None:
-        kept = self._kept.get(digest)
+        kept = self._here.get(digest) or (self._kept.get(digest) if self._kept is not self._here else None)
         try:
             return json.loads(seal.decrypt(kept)) if kept else None
         except (InvalidToken, ValueError):
@@ -85,7 +93,7 @@ class Renewals:
         """What another process has or is about to have; None where it is ours to do."""
         if self._cache is None:
             return None
-        turn = key_of("web_renewal_turn", digest)
+        turn = _turn(digest)
         try:
             until = time.monotonic() + 5
             while not self._cache.ask("web_renewals", lambda redis: redis.set(turn, b"1", nx=True, px=10_000)):
@@ -96,6 +104,16 @@ class Renewals:
         except Away:
             pass
         return None
+
+    def _give_back(self, digest: str) -> None:
+        """Nothing came of it: whoever asks next need not wait."""
+        if self._cache is not None:
+            with contextlib.suppress(Away):
+                self._cache.ask("web_renewals", lambda redis: redis.delete(_turn(digest)))
+
+
+def _turn(digest: str) -> str:
+    return key_of("web_renewal_turn", digest)
 
 
 def init_app(app: Flask, backend: Backend) -> None:

@@ -24,7 +24,7 @@ from tests.redis_world import RedisServer, installed
 from tests.search_world import ElasticsearchServer
 
 JOBS = ("databases", "migrate", "bootstrap", "models")
-PROCESSES = ("api", "worker", "indexer", "sender", "heartbeat", "prober")
+PROCESSES = ("api", "web", "worker", "indexer", "sender", "heartbeat", "prober")
 
 
 @pytest.fixture(scope="module")
@@ -113,13 +113,14 @@ def test_the_operator_logs_in_through_the_gateway_of_the_installation(started: C
     installation = Path(started.folder) / "installation"
     tls = installation / "tls" / "gateway"
     api = (Address("127.0.0.1", started.port("api", "8000")),)
+    web = (Address("127.0.0.1", started.port("web", "8000")),)
     form = forms.compose(dagster=False, collector=None, tls=Tls(tls / "tls.crt", tls / "tls.key"))
     # The form of Compose; only the addresses are of this machine.
     gateway = replace(
         form,
         listen=(Address("127.0.0.1", free_port()),),
         plain=(),
-        clusters=dict.fromkeys(form.clusters, api),
+        clusters=dict.fromkeys(form.clusters, api) | dict.fromkeys(("web", "live"), web),
         admin=Address("127.0.0.1", free_port()),
         metrics=Address("127.0.0.1", free_port()),
         secrets=tmp_path / "certificates",
@@ -138,6 +139,15 @@ def test_the_operator_logs_in_through_the_gateway_of_the_installation(started: C
             answer = session.get(f"{url}/monitoring/v1/overview", timeout=30)
             assert answer.status_code == 200, answer.text
             assert session.get(f"{url}/auth/internal/v1/x", timeout=30).status_code == 404
+            # The web clients know the domains by their network name, and share their sessions' renewals in Redis.
+            page = session.get(f"{url}/app/login", timeout=30)
+            assert page.status_code == 200
+            assert "비밀번호" in page.text
+            signed_in = session.post(
+                f"{url}/app/login", data=login, headers={"Origin": url}, timeout=30, allow_redirects=False
+            )
+            assert signed_in.status_code == 303, signed_in.text
+            assert "__Secure-smartfit-session" in signed_in.headers["Set-Cookie"]
             figures = requests.get(f"http://127.0.0.1:{gateway.metrics.port}/stats/prometheus", timeout=30)
             assert "envoy_cluster_upstream_rq" in figures.text
     finally:

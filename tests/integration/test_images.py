@@ -11,7 +11,7 @@ from tests.local_world import bare
 
 TARGETS = {
     "api": [
-        "platform_api.app", "platform_api.worker", "platform_api.migrate", "platform_api.auth.bootstrap",
+        "platform_api.app", "platform_api.web.app", "platform_api.worker", "platform_api.migrate", "platform_api.auth.bootstrap",
         "platform_api.mlops.bootstrap", "platform_api.search.indexer", "platform_api.notification.sender.__main__",
         "platform_api.core.probe", "infra.containers.databases", "infra.sandboxes.card", "s3fs",
     ],

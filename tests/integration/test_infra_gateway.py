@@ -276,6 +276,6 @@ def test_a_browser_logs_in_by_cookie_there_and_nowhere_else(running: Running) ->
     _assert_problem(running.session.get(running.url + "/access/v1/branches", headers=cookie), 401, "unauthorized")
     html = {"Accept": "text/html,application/xhtml+xml"}
     sent = running.session.get(running.url + "/dagster/runs", headers=html, allow_redirects=False)
-    assert (sent.status_code, sent.headers["location"]) == (303, "/console/login")
+    assert (sent.status_code, sent.headers["location"]) == (303, "/app/login?next=/dagster")
     elsewhere = running.session.get(running.url + "/access/v1/branches", headers=html, allow_redirects=False)
     assert elsewhere.status_code == 401

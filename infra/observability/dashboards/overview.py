@@ -33,6 +33,12 @@ def dashboard() -> Dashboard:
             graph("5xx 경로 (routes that fail)", "reqps", (f'sum by (route, status) (rate({requests}{{status=~"5.."}}[{RATE}])) > 0', "{{status}} {{route}}")),
             graph("느린 경로 P95 (slowest)", "s", (f"topk(8, histogram_quantile(0.95, sum by (route, le) (rate({duration}[{RATE}]))))", "{{route}}")),
         )),
+        Row("웹 화면 · Web pages", (
+            graph("화면 (pages)", "reqps", (f'sum by (status) (rate({requests}{{service="smartfit-web"}}[{RATE}]))', "{{status}}"), stacked=True),
+            graph("느린 화면 P95 (slowest)", "s", (f'topk(8, histogram_quantile(0.95, sum by (route, le) (rate({duration}{{service="smartfit-web",method="GET"}}[{RATE}]))))', "{{route}}"),
+                  note="0.1 s is what pages are made for; PagesSlow tells of more than 0.25 s."),
+            graph("열린 실시간 연결 (live streams)", "short", ('sum(envoy_cluster_upstream_rq_active{envoy_cluster_name="live"})', "streams")),
+        )),
         Row("사업 · Business", (
             graph("입장 (entries per hour)", "short", ("sum by (method, outcome) (increase(smartfit_entries_total[1h]))", "{{method}} {{outcome}}"), stacked=True),
             graph("작업 (tasks per hour)", "short", ("sum by (kind) (increase(smartfit_tasks_submitted_total[1h]))", "{{kind}} handed in"),

@@ -179,7 +179,7 @@ def test_only_who_asks_the_cluster_has_a_token_for_it() -> None:
             for component, template in pods(chart.rendered(SETS[name]))
             if template["spec"]["automountServiceAccountToken"]
         }
-        assert with_token == {"web", "daemon"}
+        assert with_token == {"dagster", "daemon"}
 
 
 def test_dagsters_pages_may_end_runs_and_not_start_them(objects: list[dict[str, Any]]) -> None:
@@ -187,9 +187,9 @@ def test_dagsters_pages_may_end_runs_and_not_start_them(objects: list[dict[str, 
     accounts = {
         component: template["spec"]["serviceAccountName"]
         for component, template in pods(objects)
-        if component in ("web", "daemon")
+        if component in ("dagster", "daemon")
     }
-    assert accounts["web"] != accounts["daemon"]
+    assert accounts["dagster"] != accounts["daemon"]
 
     def verbs(component: str) -> set[str]:
         bound = [
@@ -202,7 +202,7 @@ def test_dagsters_pages_may_end_runs_and_not_start_them(objects: list[dict[str, 
         }
 
     assert {"create", "delete"} <= verbs("daemon")
-    assert verbs("web") == {"get", "list", "delete"}
+    assert verbs("dagster") == {"get", "list", "delete"}
 
 
 def test_runs_are_jobs_as_confined_as_the_servers(objects: list[dict[str, Any]]) -> None:
@@ -213,8 +213,8 @@ def test_runs_are_jobs_as_confined_as_the_servers(objects: list[dict[str, Any]])
     assert config["instance_config_map"] == found["metadata"]["name"]
     assert config["service_account_name"] in of(objects, "ServiceAccount")
     assert config["service_account_name"] not in str(of(objects, "RoleBinding")), "a run may ask the cluster nothing"
-    web = of(objects, "Deployment")["gym-learning-web"]["spec"]["template"]
-    assert config["job_image"] == container_of(web)["image"]
+    pages = of(objects, "Deployment")["gym-learning-dagster"]["spec"]["template"]
+    assert config["job_image"] == container_of(pages)["image"]
     run = config["run_k8s_config"]
     assert run["container_config"]["securityContext"]["readOnlyRootFilesystem"] is True
     assert run["container_config"]["resources"]["limits"]["memory"]

@@ -98,16 +98,33 @@ SMARTFIT_INTERNAL_KEY_FILE: /etc/smartfit/internal/tls.key
 {{- else -}}{}{{- end -}}
 {{- end }}
 
-{{/* Settings of the object store and of tracing, of every process. */}}
+{{/* Settings of every process of the platform. */}}
+{{- define "smartfit.commonSettings" -}}
+HOME: /tmp
+PYTHONUNBUFFERED: "1"
+SMARTFIT_ENVIRONMENT: production
+SMARTFIT_LOG_LEVEL: {{ .Values.logLevel }}
+# Pods' own addresses: the gateway's word on who asks is believed, and web's.
+SMARTFIT_TRUSTED_PROXIES: {{ join "," .Values.network.pods | quote }}
+{{- include "smartfit.tracingSettings" . }}
+{{- range $name, $value := .Values.settings }}
+{{ $name }}: {{ $value | quote }}
+{{- end }}
+{{- end }}
+
+{{- define "smartfit.tracingSettings" -}}
+{{- if .Values.tracing.host }}
+OTEL_EXPORTER_OTLP_ENDPOINT: {{ printf "http://%s:4318" .Values.tracing.host | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Settings of the object store, of every process but web. */}}
 {{- define "smartfit.storeSettings" -}}
 {{- with .Values.store.endpoint }}
 AWS_ENDPOINT_URL: {{ . | quote }}
 {{- end }}
 {{- with .Values.store.region }}
 AWS_DEFAULT_REGION: {{ . | quote }}
-{{- end }}
-{{- if .Values.tracing.host }}
-OTEL_EXPORTER_OTLP_ENDPOINT: {{ printf "http://%s:4318" .Values.tracing.host | quote }}
 {{- end }}
 {{- end }}
 

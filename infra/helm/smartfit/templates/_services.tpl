@@ -29,7 +29,7 @@ those of its kind (defaults.<kind>), then its own (services.<name>). What is tur
     {{- $environment := merge (dict) ($service.environment | default dict) ($kind.environment | default dict) -}}
     {{- /* Whoever is one of the services that know each other by certificate, or calls one. */}}
     {{- $knownBy := false -}}
-    {{- range fromJsonArray (include "smartfit.domains" $root) }}{{ if or (eq . $name) (has . $calls) }}{{ $knownBy = $root.Values.tls.services.enabled }}{{ end }}{{ end -}}
+    {{- range append (fromJsonArray (include "smartfit.domains" $root)) "web" }}{{ if or (eq . $name) (has . $calls) }}{{ $knownBy = $root.Values.tls.services.enabled }}{{ end }}{{ end -}}
     {{- if and $knownBy (ne $service.kind "gateway") }}{{ $environment = merge $environment (fromYaml (include "smartfit.internalTls" $root)) }}{{ end -}}
     {{- $_ := set $found $name (mergeOverwrite $kind (deepCopy $service) $values (dict "internalTls" $knownBy "name" $name "secrets" $secrets "calls" $calls "environment" $environment)) -}}
   {{- end }}

@@ -15,7 +15,7 @@ side, and the jobs of an upgrade. Names that are no component stand for `network
 {{- $llm := list -}}
 {{- if .Values.learning.languageModel }}{{ $llm = list "languageModel" }}{{ end -}}
 {{- $_ := set $found "code" (dict "port" 4000 "calls" (concat $learning $platform)) -}}
-{{- $_ := set $found "web" (dict "port" 3000 "calls" (concat $learning (list "code" "cluster"))) -}}
+{{- $_ := set $found "dagster" (dict "port" 3000 "calls" (concat $learning (list "code" "cluster"))) -}}
 {{- $_ := set $found "daemon" (dict "port" 0 "calls" (concat $learning (list "code" "cluster"))) -}}
 {{- $_ := set $found "run" (dict "port" 0 "calls" (concat $learning $platform $llm)) -}}
 {{- $_ := set $found "migration" (dict "port" 0 "calls" (ternary (list "database" "vault") (list "database") .Values.secrets.vaultAgent.enabled)) -}}
