@@ -21,7 +21,7 @@ SUGGESTED = 6
 def find() -> Response:
     """The page; for htmx, the results alone."""
     wish = Wish.read(request.args)
-    part = bool(request.headers.get("HX-Request"))
+    part = "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
     found, suggested = backend().together(lambda: _found(wish), lambda: _suggested(wish))
     if isinstance(found, Problem) and (part or found.status == 401):
         raise found
