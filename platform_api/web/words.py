@@ -5,6 +5,7 @@ from __future__ import annotations
 from platform_api.web.languages import say
 from platform_api.web.words_entries import ENTRIES
 from platform_api.web.words_gyms import GYMS
+from platform_api.web.words_operations import OPERATIONS
 from platform_api.web.words_work import WORK
 
 WORDS: dict[str, dict[str, tuple[str, str]]] = {
@@ -145,6 +146,7 @@ WORDS: dict[str, dict[str, tuple[str, str]]] = {
     **GYMS,
     **ENTRIES,
     **WORK,
+    **OPERATIONS,
 }
 
 

@@ -1,42 +1,17 @@
-"""What the operations center does."""
+"""What the operations center does: the fleet, faults, events, models, the audit trail."""
 
-from flask import Blueprint, Response
-
-from platform_api.web.pages import for_roles, show
+from flask import Blueprint
 
 operations = Blueprint("operations", __name__, template_folder="templates")
 
-
-@operations.get("/app/ops/fleet")
-@for_roles()
-def fleet() -> Response:
-    """Not made yet."""
-    return show("home.html")
-
-
-@operations.get("/app/ops/faults")
-@for_roles()
-def faults() -> Response:
-    """Not made yet."""
-    return show("home.html")
-
-
-@operations.get("/app/ops/events")
-@for_roles()
-def events() -> Response:
-    """Not made yet."""
-    return show("home.html")
-
-
-@operations.get("/app/ops/models")
-@for_roles()
-def models() -> Response:
-    """Not made yet."""
-    return show("home.html")
-
-
-@operations.get("/app/ops/audit")
-@for_roles()
-def audit() -> Response:
-    """Not made yet."""
-    return show("home.html")
+from platform_api.web.operations import (  # noqa: E402, F401 (each adds its pages)
+    routes_audit,
+    routes_deployments,
+    routes_events,
+    routes_faults,
+    routes_fleet,
+    routes_models,
+    routes_moderation,
+    routes_money,
+    routes_trainings,
+)

@@ -1,0 +1,66 @@
+"""Words of the operations center: domains, models, deployments, trainings; see words.py."""
+
+from platform_api.web.words_gyms import Words
+
+OPERATIONS: dict[str, Words] = {
+    "domain": {
+        "auth": ("회원·로그인", "members and login"),
+        "access": ("출입", "access"),
+        "helper": ("도우미", "helpers"),
+        "search": ("검색·후기", "search and reviews"),
+        "branch": ("지점", "branches"),
+        "monitoring": ("설비 감시", "monitoring"),
+        "notification": ("알림", "notifications"),
+        "mlops": ("모델", "models"),
+        # Parts of a page that are asked for by themselves.
+        "alerts": ("알림", "alerts"),
+        "branches": ("지점", "branches"),
+        "deliveries": ("보낸 알림", "deliveries"),
+        "edges": ("게이트 노드", "gate nodes"),
+        "equipment": ("설비", "equipment"),
+        "faults": ("장애", "faults"),
+        "gates": ("출입문", "gates"),
+        "history": ("지난 일", "history"),
+        "item": ("설비", "the item"),
+        "models": ("모델", "models"),
+        "occupancy": ("안에 있는 사람", "occupancy"),
+        "strangers": ("모르는 얼굴", "unknown faces"),
+    },
+    "model": {"face": ("얼굴 인식", "Face recognition"), "laundry": ("세탁 사진 판정", "Judge of laundry photos")},
+    "channel": {"push": ("푸시", "push"), "email": ("이메일", "e-mail")},
+    "deployment": {
+        "requested": ("요청됨", "requested"),
+        "preparing": ("준비 중", "preparing"),
+        "shadow": ("그림자 시험", "shadow trial"),
+        "canary": ("카나리 시험", "canary trial"),
+        "live": ("운영 중", "serving"),
+        "watching": ("운영 중, 지켜보는 중", "serving, watched"),
+        "failed": ("실패", "failed"),
+        "cancelled": ("취소됨", "cancelled"),
+        "superseded": ("교체됨", "superseded"),
+        "rolled_back": ("되돌려짐", "rolled back"),
+    },
+    "deployment_kind": {"deploy": ("배포", "Deployment of"), "rollback": ("되돌리기", "Roll back to")},
+    "trials": {
+        "usual": ("평소대로", "as usual"),
+        "both": ("그림자, 그다음 카나리", "shadow, then canary"),
+        "shadow": ("그림자만 (답하지 않고 견줌)", "shadow only (compared, not answering)"),
+        "canary": ("카나리만 (한 곳에서 먼저)", "canary only (at one place first)"),
+        "none": ("없이 바로 운영", "none: serve at once"),
+    },
+    "training": {
+        "queued": ("기다림", "queued"),
+        "running": ("학습 중", "running"),
+        "cancelling": ("멈추는 중", "stopping"),
+        "succeeded": ("성공", "succeeded"),
+        "failed": ("실패", "failed"),
+        "cancelled": ("멈춤", "stopped"),
+    },
+    "finding": {"critical": ("긴급", "critical"), "warning": ("주의", "warning"), "info": ("참고", "info")},
+    "resolution": {
+        "recovered": ("복구됨", "recovered"),
+        "superseded": ("더 심한 장애로 이어짐", "became a worse fault"),
+        "maintenance": ("점검", "maintenance"),
+        "retired": ("설비 폐기", "retired"),
+    },
+}
