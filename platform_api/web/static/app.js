@@ -48,9 +48,12 @@
       setTimeout(() => { for (const button of form.querySelectorAll("button")) { button.disabled = true; button.setAttribute("aria-busy", "true"); } }, 0);
     }
   }, true);
+  const again = (place) => { for (const button of place.querySelectorAll("button[aria-busy]")) { button.disabled = false; button.removeAttribute("aria-busy"); } };
   addEventListener("pageshow", (event) => {
-    if (event.persisted) for (const button of document.querySelectorAll("button[aria-busy]")) { button.disabled = false; button.removeAttribute("aria-busy"); }
+    if (event.persisted) again(document);
   });
+  // A form that stays, since its answer was an error, may be sent once more.
+  document.addEventListener("htmx:afterRequest", (event) => { if (event.target.matches?.("form")) again(event.target); });
   // What a page asks by itself, now and then, says nothing where it fails and takes no message away: <... data-quiet>.
   const quiet = (event) => Boolean(event.detail.elt?.closest("[data-quiet]"));
   document.addEventListener("htmx:sendError", (event) => {
