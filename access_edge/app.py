@@ -41,7 +41,8 @@ def create_app(settings: EdgeSettings | None = None, node: EdgeNode | None = Non
     app = Flask(__name__, static_folder=None)
     app.request_class = EdgeRequest
     app.config["MAX_CONTENT_LENGTH"] = int(settings.edge_max_body_mib * 2**20)
-    app.config["MAX_FORM_MEMORY_SIZE"] = 64 * 1024
+    # Werkzeug reads 64 KiB at a time and counts them, files' bytes too, against this.
+    app.config["MAX_FORM_MEMORY_SIZE"] = 512 * 1024
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     if node is None:
         node = EdgeNode(settings)

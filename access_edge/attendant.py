@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from access_edge import kiosk_words, metrics
@@ -27,13 +27,15 @@ from access_edge.replica import Replica
 from access_edge.visit import Visit
 from ml_bentos.face import Face
 from ml_bentos.face.images import ImageProblem, decode_image
-from ml_bentos.face.quality import assess
+from ml_bentos.face.quality import assess, prominence
 from platform_api.core.errors import Problem
 
 Stage = Literal["nobody", "hint", "steady", "answer", "told", "challenge", "paused", "no_faces"]
 # Face widths as shares of the frame's longer side. Nearer than FAR somebody is meant to be seen: further off people pass
 # by. From NEAR on they are close enough: about an arm's length and a half before a tablet's camera.
 NEAR, FAR = 0.11, 0.055
+# A second face this prominent, against the first: it is unclear who is meant to go through.
+CROWD = 0.6
 # How far from the middle a face may be, as a share of the frame's width.
 ASIDE = 0.3
 # A whole picture this dark shows nobody.
@@ -177,9 +179,7 @@ class Attendant:
         return Told("told") if visit.passed_by_code() else None
 
     def _face(self, gate: Gate, visit: Visit, bundle: Bundle, bgr: Image, frame: bytes, now: float) -> Told:
-        height, width = bgr.shape[:2]
-        longer = max(height, width)
-        faces = [face for face in bundle.model.detect(bgr) if face.width >= FAR * longer]
+        faces = [face for face in bundle.model.detect(bgr) if face.width >= FAR * max(bgr.shape[:2])]
         if not faces:
             visit.nobody(now)
             return _hint("too_dark") if bgr.mean() < DARK else Told("nobody")
@@ -187,7 +187,7 @@ class Attendant:
         self._pipeline.somebody()
         seen = Prepared(bgr, faces, assess(bgr, faces, purpose="gate"))
         face = seen.face
-        hint = _hint(seen.reason) if face is None else _place(face, width, longer)
+        hint = _hint(seen.reason) if face is None else _place(seen, face)
         if hint is not None:
             visit.unsteady()
             return Told("told") if now < max(visit.hold_until, visit.faces_from) else hint
@@ -228,12 +228,16 @@ def _hint(reason: str) -> Told:
     return Told("hint", reason, message(reason))
 
 
-def _place(face: Face, width: int, longer: int) -> Told | None:
+def _place(seen: Prepared, face: Face) -> Told | None:
     """What to do about where a good face is; None where it may stay."""
-    if face.width < NEAR * longer:
+    height, width = seen.bgr.shape[:2]
+    shares = sorted((prominence(each, width, height) for each in seen.faces), reverse=True)
+    if len(shares) > 1 and shares[1] > CROWD * shares[0]:
+        return _hint("several_faces")
+    if face.width < NEAR * max(height, width):
         return _hint("face_too_small")
     aside = abs(float(face.box[0] + face.box[2] / 2) / width - 0.5)
-    return replace(_hint("no_face"), reason="off_centre", words=kiosk_words.OFF_CENTRE) if aside > ASIDE else None
+    return Told("hint", "off_centre", kiosk_words.OFF_CENTRE) if aside > ASIDE else None
 
 
 def _too_many() -> Problem:

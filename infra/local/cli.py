@@ -58,6 +58,7 @@ class LazyGroup(click.Group):
         "capacity": "infra.capacity.cli:command",
         "events": "infra.local.events_cli:command",
         "keys": "infra.local.keys_cli:command",
+        "kiosk": "infra.local.kiosk_cli:command",
         "restore": "infra.local.backup.cli:restore",
     },
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -70,6 +70,11 @@ def edge_url(state: State) -> str:
     return f"https://127.0.0.1:{state.ports['edge']}"
 
 
+def kiosk_url(state: State, gate_id: str, host: str = "127.0.0.1") -> str:
+    """Where the screen of a gate is; `host`: this machine as a tablet knows it."""
+    return f"https://{host}:{state.ports['edge']}/kiosk/{gate_id}/"
+
+
 def sandbox_url(state: State, name: str) -> str:
     """Base URL of a sandbox (card, gate, fcm, webpush, smtp-http)."""
     return f"https://127.0.0.1:{state.ports[name]}"

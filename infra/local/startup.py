@@ -7,6 +7,7 @@
 Everything derives from the state folder, so what exists is kept and a second `up` only starts.
 """
 
+import json
 import subprocess
 import sys
 import time
@@ -227,6 +228,11 @@ def show_addresses(state: State) -> None:
         ("기록 (logs)", str(state.logs), "smartfit logs [service] -f"),
         ("멈추기 (stop)", "smartfit down", "상태 (state): smartfit status"),
     ]
+    provision = credentials.Credentials(state.secrets).provision
+    if provision.exists():
+        gate = json.loads(provision.read_text(encoding="utf-8"))["gates"]["in"]["gate_id"]
+        where = environment.kiosk_url(state, gate)
+        rows.insert(2, ("출입문 화면 (gate kiosk)", where, "등록 링크 (link to set it up): smartfit kiosk"))
     if listen:
         rows.insert(
             1, ("외부 주소 (beyond this machine)", f"{listen}:{state.ports['gateway']}", "게이트웨이 (gateway)")
