@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("platform_api", "access_edge", "ml_bentos", "infra")
 # Pictures and documents for readers of the source.
 LEFT_OUT = (
-    "infra/capacity/capacity.md", "infra/containers/Dockerfile", "infra/containers/rabbitmq/enabled_plugins", "infra/docs/", "infra/helm/README.md", "infra/observability/runbook.md", "infra/secrets.baseline", "infra/retention.md", "infra/security.md",
+    "infra/capacity/capacity.md", "infra/containers/Dockerfile", "infra/containers/rabbitmq/enabled_plugins", "infra/docs/", "infra/helm/README.md", "infra/observability/runbook.md", "infra/secrets.baseline", "infra/retention.md", "infra/security.md", "platform_api/web/static/vendor/README.md",
 )  # fmt: skip
 
 pytest.importorskip("setuptools", reason="setuptools builds the wheel")
