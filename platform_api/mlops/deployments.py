@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -84,6 +85,13 @@ def roll_back_by_itself(session: Session, model: Model, reason: str) -> Deployme
     if under_way is not None:
         stages.enter(session, model, under_way, "cancelled", "system", f"the live version is rolled back: {reason}")
     return _ask(session, "system", model, version, "rollback", reason, ())
+
+
+def model_story(session: Session, name: str) -> dict[str, Any]:
+    """A model, and the version that a way back leads to. Raises Problem 404."""
+    model = catalogue.get(session, name)
+    own = {column: getattr(model, column) for column in ("model", "live_version", "revision", "updated_at")}
+    return {**own, "former_version": former(session, model)}
 
 
 def former(session: Session, model: Model) -> str | None:

@@ -19,7 +19,7 @@ from platform_api.mlops import (
     routes_training,
     schemas,
 )
-from platform_api.mlops.models import Deployment, Judgement, Model
+from platform_api.mlops.models import Deployment, Judgement
 from platform_api.mlops.settings import settings
 from platform_api.mlops.storage import store
 
@@ -53,10 +53,10 @@ def list_models() -> dict[str, Any]:
 @blp.get("/models/<model>")
 @require("operator", "service")
 @transaction("mlops")
-@blp.response(200, schemas.ModelSchema)
-def get_model(model: str) -> Model:
-    """One model."""
-    return catalogue.get(current_session(), model)
+@blp.response(200, schemas.ModelStory)
+def get_model(model: str) -> dict[str, Any]:
+    """One model, what serves, and what would serve if it were rolled back."""
+    return deployments.model_story(current_session(), model)
 
 
 @blp.get("/models/<model>/versions")

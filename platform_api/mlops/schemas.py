@@ -28,6 +28,14 @@ class ModelSchema(Schema):
 ModelPage = page_of(ModelSchema, "ModelPage")
 
 
+class ModelStory(ModelSchema):
+    """A model, what serves, and what would serve if it were rolled back."""
+
+    former_version = fields.String(
+        allow_none=True, metadata={"description": "The version that a way back leads to; null: there is none."}
+    )
+
+
 class NewVersion(Strict):
     """POST /models/{model}/versions: one that lies in the model store."""
 

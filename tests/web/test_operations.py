@@ -18,6 +18,7 @@ import requests
 from playwright.sync_api import Page, expect
 from sqlalchemy import Connection, create_engine, text
 
+from infra.local.demo.client import Refused
 from infra.local.postgres import free_port
 from infra.local.services import ROOT
 from tests.laundry_world import as_folder, chosen
@@ -70,8 +71,8 @@ class Fleet:
         def registered() -> Any:
             try:
                 return self.web.api("POST", "/monitoring/v1/equipment", json=wanted)
-            except Exception as error:  # the branch is heard of by an event
-                if "branch" not in str(getattr(error, "code", "")):
+            except Refused as refused:  # a branch is heard of by an event
+                if refused.code != "branch_unknown":
                     raise
                 return None
 
@@ -304,7 +305,16 @@ def test_money_is_paid_or_refused(web: WebWorld) -> None:
     helper = web.person("도우미", "helper")
     token = web.token(helper)
     given = {"helper_id": helper.member_id, "won": 30_000, "reason": "시험"}
-    web.api("POST", "/helper/v1/adjustments", json=given)
+
+    def paid() -> Any:
+        try:
+            return web.api("POST", "/helper/v1/adjustments", json=given)
+        except Refused as refused:  # a helper is heard of by an event
+            if refused.code != "helper_not_found":
+                raise
+            return None
+
+    wait_for(paid, 30, "a helper's account")
     account = {"bank": "한국은행", "account_number": "110-123-456789", "holder": "김도움"}
     asked = [
         web.api("POST", "/helper/v1/withdrawals", token, json={"won": 10_000, "destination": account})["withdrawal_id"]

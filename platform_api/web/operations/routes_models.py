@@ -120,14 +120,15 @@ def model_page(name: str, problem: Problem | None = None) -> Response:
     versions, deployments = found["versions"]["items"], found["deployments"]["items"]
     sums = [found[f"days {number}"]["items"] for number in days if f"days {number}" in found]
     under_way, live = _under_way(deployments), found["model"]["live_version"]
-    now = next((each for each in deployments if each["state"] == "live"), None)
+    # A model that nobody judges has neither corrections nor agreement.
+    away = {part: problem for part, problem in away.items() if problem.status != 404 and not part.startswith("days")}
     return show(
         "operations/model.html", problem.status if problem else 200, model=name, live=live, versions=versions,
         cursor=found["versions"]["next_cursor"], deployments=deployments, counter=found.get("corrections"),
         trainings=found.get("trainings", {"items": []})["items"], datasets=found.get("datasets", {"items": []})["items"],
         marks=figures.marks(name, versions), figures=figures.FIGURES.get(name, ()), shown=figures.shown,
         performance=sums[-1] if sums else [], weeks=figures.weeks(sums) if len(sums) == WEEKS else [],
-        under_way=under_way, before=now["previous_version"] if now and now["version"] == live else None,
+        under_way=under_way, before=found["model"]["former_version"], away=away,
         problem=problem, reason=typed("reason", 500), dagster=DAGSTER,
     )  # fmt: skip
 

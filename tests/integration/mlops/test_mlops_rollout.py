@@ -44,10 +44,13 @@ def test_the_way_back(world: Any, versions: list[str]) -> None:
     assert world.refused("POST", "/models/laundry/rollback", json={"reason": "x"}) == (409, "nothing_to_roll_back_to")
     world.deploy(versions[0])
     world.deploy(versions[1])
+    assert world.ok("GET", "/models/laundry")["former_version"] == versions[0]
     asked = world.ok("POST", "/models/laundry/rollback", json={"reason": "worse at Gangnam"})
     assert (asked["kind"], asked["version"], asked["previous_version"]) == ("rollback", versions[0], versions[1])
     rollout.carry_out()
-    assert world.ok("GET", "/models/laundry")["live_version"] == versions[0] == serving()
+    found = world.ok("GET", "/models/laundry")
+    assert found["live_version"] == versions[0] == serving()
+    assert found["former_version"] is None
     (told,) = world.published("mlops.ModelRolledBack")
     check("mlops.ModelRolledBack", told["data"])
     assert (told["data"]["version"], told["data"]["previous_version"]) == (versions[0], versions[1])
