@@ -1,5 +1,6 @@
 """Rules without a database: quiet hours, texts, what the gateway's answers mean, waits, settings."""
 
+import base64
 import json
 import os
 import string
@@ -8,12 +9,14 @@ from typing import Any
 
 import pytest
 import requests
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from platform_api.core import clock
 from platform_api.core.settings import SettingsError, load
-from platform_api.notification import branches, quiet
+from platform_api.notification import branches, quiet, subscriptions, vapid
 from platform_api.notification.addresses import hint
 from platform_api.notification.channels import Later, Never, Outgoing, Sent
 from platform_api.notification.channels.push import answers, message
@@ -231,6 +234,42 @@ def test_an_address_is_shown_to_its_owner_alone() -> None:
     assert hint("someone@example.com") == "s***@example.com"
 
 
+RAW_KEY = base64.urlsafe_b64encode(bytes(31) + b"\1").rstrip(b"=").decode()
+"""The private key 1: its public key is the base point of P-256, which everybody knows."""
+
+
+def test_the_public_key_of_pages_belongs_to_the_private_one() -> None:
+    x, y = (
+        "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296",
+        "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5",
+    )
+    point = base64.urlsafe_b64encode(b"\4" + bytes.fromhex(x + y)).rstrip(b"=").decode()
+    assert vapid.public_key(RAW_KEY) == point
+    key = ec.derive_private_key(1, ec.SECP256R1())
+    for form in (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL):
+        assert vapid.public_key(key.private_bytes(Encoding.PEM, form, NoEncryption()).decode()) == point
+    other = ec.generate_private_key(ec.SECP384R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for wrong in (other.decode(), RAW_KEY[:-1], "-----BEGIN PRIVATE KEY-----", "é", "0"):
+        with pytest.raises(ValueError, match="P-256"):
+            vapid.signer(wrong)
+
+
+def test_push_services_are_those_on_the_list_and_no_others() -> None:
+    allowed = subscriptions.hosts(subscriptions.WELL_KNOWN)
+    for endpoint, service in {
+        "https://fcm.googleapis.com/fcm/send/abc:APA91b-_": "fcm.googleapis.com",
+        "https://updates.push.services.mozilla.com/wpush/v2/gAAAA==": "updates.push.services.mozilla.com",
+        "https://web.push.apple.com/QP3A": "web.push.apple.com",
+        "https://wns2-par02p.notify.windows.com/w/?token=BQYAA%2fc%3d": "*.notify.windows.com",
+        "https://notify.windows.com/w/": None,
+        "https://fcm.googleapis.com:8443/x": None,
+        "https://fcm.googleapis.com.example.com/x": None,
+        "http://fcm.googleapis.com/x": None,
+        "https://fcm.googleapis.com/" + "x" * 2048: None,
+    }.items():
+        assert subscriptions.service_of(endpoint, allowed) == service, endpoint
+
+
 def test_settings_that_are_wrong_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("SMARTFIT_FCM_", "SMARTFIT_SMTP_"))]:
         monkeypatch.delenv(name)
@@ -242,8 +281,17 @@ def test_settings_that_are_wrong_are_named(monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(SettingsError, match=f"SMARTFIT_{name}"):
             load(NotificationSettings)
         monkeypatch.delenv(f"SMARTFIT_{name}")
+    for name, value in {"WEBPUSH_PRIVATE_KEY": "AAAA", "WEBPUSH_HOSTS": "https://push.example.com"}.items():
+        monkeypatch.setenv(f"SMARTFIT_{name}", value)
+        with pytest.raises(SettingsError, match=f"SMARTFIT_{name}"):
+            load(NotificationSettings)
+        monkeypatch.delenv(f"SMARTFIT_{name}")
     with pytest.raises(SettingsError, match=r"SMARTFIT_FCM_CREDENTIALS_FILE, SMARTFIT_SMTP_HOST, SMARTFIT_SMTP_FROM"):
         load(SenderSettings)
+    with monkeypatch.context() as patch:
+        patch.setenv("SMARTFIT_WEBPUSH_PRIVATE_KEY", RAW_KEY)
+        with pytest.raises(SettingsError, match="SMARTFIT_WEBPUSH_SUBJECT"):
+            load(SenderSettings)
     monkeypatch.setenv("SMARTFIT_FCM_URL", "http://fcm.example")
     with pytest.raises(SettingsError, match="SMARTFIT_FCM_URL"):
         load(SenderSettings)

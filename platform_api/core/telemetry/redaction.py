@@ -15,7 +15,7 @@ SECRET_NAMES = frozenset(
     {
         "password", "secret", "token", "authorization", "cookie", "api_key", "client_secret", "access_token",
         "refresh_token", "kiosk_key", "private_key", "card", "card_number", "number", "phone", "email", "vector",
-        "vectors", "template", "embedding", "photo", "photos", "frame", "crop", "image", "landmarks",
+        "vectors", "template", "embedding", "photo", "photos", "frame", "crop", "image", "landmarks", "subscription", "p256dh",
     }
 )  # fmt: skip
 # A word of these anywhere in a name makes it a secret: new_password, Set-Cookie, userToken.
