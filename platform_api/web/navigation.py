@@ -29,11 +29,6 @@ class Page:
         """Where it leads."""
         return url_for(self.endpoint)
 
-    @property
-    def here(self) -> bool:
-        """Whether it is the page that is shown, or one below it."""
-        return request.endpoint == self.endpoint or request.path.startswith(self.url + "/")
-
 
 CUSTOMER = (
     Page("customer.pass_", "입장", "Enter", "qr-code"),
@@ -82,6 +77,12 @@ def navigation(person: Person | None) -> tuple[Page, ...]:
     # Notifications and one's own data belong to everybody: there the bar stays what it was.
     shared = any(page.endpoint == request.endpoint for page in own)
     return own if shared or area not in AREAS else AREAS[area]
+
+
+def present(pages: tuple[Page, ...]) -> Page | None:
+    """Which of them is the page that is shown, or the nearest one above it."""
+    above = [page for page in pages if request.path == page.url or request.path.startswith(page.url + "/")]
+    return max(above, key=lambda page: len(page.url), default=None)
 
 
 def home_of(person: Person | None) -> str:

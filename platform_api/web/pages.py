@@ -17,7 +17,7 @@ from platform_api.core.errors import Problem
 from platform_api.web import assets
 from platform_api.web.backend import Backend
 from platform_api.web.languages import language, say
-from platform_api.web.navigation import home_of, navigation
+from platform_api.web.navigation import home_of, navigation, present
 from platform_api.web.signin import Person, person
 from platform_api.web.words import word
 
@@ -138,7 +138,8 @@ def init_app(app: Flask, timezone: ZoneInfo) -> None:
     @app.context_processor
     def known() -> dict[str, Any]:
         found = person()
-        return {"lang": language(), "me": found, "nav": navigation(found), "home": home_of(found)}
+        pages = navigation(found)
+        return {"lang": language(), "me": found, "nav": pages, "here": present(pages), "home": home_of(found)}
 
     @app.before_request
     def refuse_other_sites() -> None:
