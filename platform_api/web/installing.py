@@ -53,6 +53,7 @@ def service_worker() -> Response:
         ('"{{release}}"', f'"{assets.release()}"'),
         ('"{{kept}}"', ", ".join(f'"{url}"' for url in kept)),
         ('"{{icon}}"', f'"{assets.url("icon-192.png")}"'),
+        ('"{{badge}}"', f'"{assets.url("badge-96.png")}"'),
     ):
         script = script.replace(name, value)
     answer = Response(script, content_type="text/javascript; charset=utf-8")

@@ -3,6 +3,7 @@
 const RELEASE = "{{release}}";
 const KEPT = ["{{kept}}"];
 const ICON = "{{icon}}";
+const BADGE = "{{badge}}";
 const KOREAN = (self.navigator.language || "ko").startsWith("ko");
 
 self.addEventListener("install", (event) => {
@@ -35,7 +36,7 @@ self.addEventListener("push", (event) => {
   try { said = event.data?.json() || {}; } catch { /* not one of ours */ }
   event.waitUntil(self.registration.showNotification(said.title || "Smart Fitness", {
     body: said.body || (KOREAN ? "새 알림이 있습니다." : "There is news for you."),
-    tag: said.tag, icon: ICON, badge: ICON, requireInteraction: Boolean(said.urgent), data: { id: said.tag },
+    tag: said.tag, icon: ICON, badge: BADGE, requireInteraction: Boolean(said.urgent), data: { id: said.tag },
   }));
 });
 

@@ -127,7 +127,7 @@ def _environment(folder: Path, fcm: Sandbox, webpush: Sandbox, smtp_port: int) -
         "SMARTFIT_FCM_URL": fcm.url,
         "SMARTFIT_FCM_CA_FILE": ca,
         "SMARTFIT_WEBPUSH_PRIVATE_KEY_FILE": str(_vapid_key(folder)),
-        "SMARTFIT_WEBPUSH_SUBJECT": "mailto:ops@smartfit.example",
+        "SMARTFIT_WEBPUSH_SUBJECT": "https://smartfit.example/contact",
         "SMARTFIT_WEBPUSH_HOSTS": f"127.0.0.1:{webpush.port},*.push.example.com",
         "SMARTFIT_WEBPUSH_CA_FILE": ca,
         "SMARTFIT_SMTP_HOST": "127.0.0.1",

@@ -46,7 +46,7 @@ def test_a_browser_gets_what_was_sent_and_nobody_between_can_read_it(staffed: Wo
     assert message["urgency"] == "high"
     assert 4 * 3600 - 60 <= message["ttl_s"] <= 4 * 3600
     assert message["topic"]
-    assert message["subject"] == "mailto:ops@smartfit.example"
+    assert message["subject"] == "https://smartfit.example/contact"
     assert staffed.states("manager-1") == [("sent", None)]
     (delivery,) = staffed.ok("GET", "/deliveries", staffed.operator, query_string={"channel": "webpush"})["items"]
     assert (delivery["device_id"], delivery["state"]) == (browser.device_id, "sent")
