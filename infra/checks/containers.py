@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -28,6 +29,8 @@ from infra.observability import __file__ as observability
 
 DOCKERFILE = FOLDER / "Dockerfile"
 PRODUCT = "smartfit-"
+UNRELATED = ("dagster",)
+"""Clusters that have no use for callers' addresses."""
 JOB = "no"
 
 
@@ -42,6 +45,7 @@ def checks() -> Iterator[Check]:
         "Prometheus reaches what it asks": scraped,
         "the gateway reaches what it asks": routed,
         "only what is meant to be is published": published,
+        "callers' addresses are told by who is believed": believed,
     }
     for name, check in whole.items():
         yield Check(f"containers: {name}", functools.partial(_with_all, check))
@@ -233,6 +237,30 @@ def routed(services: dict[str, Service]) -> None:
     gateway = forms.compose()
     hosts = {address.host for addresses in gateway.clusters.values() for address in addresses}
     _reached(services, "gateway", hosts | ({gateway.collector.host} if gateway.collector else set()))
+
+
+def believed(services: dict[str, Service]) -> None:
+    """CheckFailed where who is called by the gateway or by web may see them on a network whose addresses it does not believe:
+    limits and lockouts would then count the caller before it, not the client."""
+    hosts = {address.host for name, found in forms.compose().clusters.items() if name not in UNRELATED for address in found}
+    asked = [("gateway", host) for host in sorted(hosts)]
+    asked.append(("web", str(urlsplit(services["web"]["environment"]["SMARTFIT_WEB_API_URL"]).hostname)))
+    networks = described.tried()["networks"]
+    subnets = {
+        name: config["subnet"]
+        for name, network in networks.items()
+        for config in (network.get("ipam") or {}).get("config", [])
+    }
+    for caller, host in asked:
+        for name, service in services.items():
+            met = {
+                network
+                for network, options in service["networks"].items()
+                if network in services[caller]["networks"] and host in (name, *(options or {}).get("aliases", []))
+            }
+            trusted = str(service.get("environment", {}).get("SMARTFIT_TRUSTED_PROXIES", "")).split(",")
+            if strange := sorted(network for network in met if subnets.get(network) not in trusted):
+                raise CheckFailed(f"{name} does not believe {caller} ({host}) on {', '.join(strange)}")
 
 
 def _reached(services: dict[str, Service], caller: str, hosts: set[str]) -> None:

@@ -65,6 +65,12 @@ WHOLE: dict[str, tuple[Callable[[Services], None], Change, str]] = {
     "a database open to the world": (
         containers.published, lambda all: all["postgres"].update(ports=[{"target": 5432, "published": "5432"}]), "postgres",
     ),
+    "web that may reach the domains on a network where it is not believed": (
+        containers.believed, lambda all: all["web"]["environment"].update(SMARTFIT_WEB_API_URL="http://api:8000"), "metrics",
+    ),
+    "a domain that does not believe the gateway and web": (
+        containers.believed, lambda all: all["api"]["environment"].update(SMARTFIT_TRUSTED_PROXIES="127.0.0.0/8"), "api does not",
+    ),
 }  # fmt: skip
 
 
