@@ -42,6 +42,8 @@ ASIDE = 0.3
 DARK = 22.0
 # Two looks of one gate are at least this far apart.
 PAUSE_S = 0.08
+# A kiosk that has not looked for so long has nobody before it.
+LEFT_S = 30.0
 # How long an answer is shown, and how long nothing else is decided; in seconds.
 SHOW_S = {"granted": 4.0, "denied": 5.0, "retry": 2.5}
 HOLD_S = {"granted": 2.0, "denied": 3.0, "retry": 1.2}
@@ -117,6 +119,13 @@ class Attendant:
             return self._told(visit, answer, frames[0], now)
 
         return self._alone(gate, page, decide)
+
+    def tidy(self) -> None:
+        """Let go of whoever was seen last by kiosks that look no more."""
+        for turn, visit in list(self._visits.values()):
+            if self._clock() - visit.looked_at > LEFT_S and turn.acquire(blocking=False):
+                visit.forget()
+                turn.release()
 
     def _alone(self, gate: Gate, page: str, do: Callable[[Visit, float], Told]) -> Told:
         with self._lock:

@@ -191,6 +191,7 @@ class EdgeNode:
 
     def _tidy(self) -> None:
         self.entries.tidy(self.clock.now(), timedelta(days=self.settings.edge_log_keep_days), cache.HORIZON)
+        self.attendant.tidy()
         try:
             while self.replica.reseal():
                 pass

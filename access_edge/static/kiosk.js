@@ -114,17 +114,23 @@ function take(told) {
 }
 
 async function watch() {
+  if (now.setup || document.hidden) return sleep(500);
+  if (!camera.ready) return openCamera();
+  const frame = await camera.frame();
+  const told = frame && await attempt(() => node.look(frame));
+  if (!told) return sleep(now.away || now.elsewhere ? AGAIN_MS : 400);
+  take(told);
+  return told.stage === "challenge" ? turnHead() : sleep(told.next_ms);
+}
+
+// For good: nobody is there to reload the page when something unforeseen happened once.
+async function forEver(act) {
   for (;;) {
-    if (now.setup || document.hidden) await sleep(500);
-    else if (!camera.ready) await openCamera();
-    else {
-      const frame = await camera.frame();
-      const told = frame && await attempt(() => node.look(frame));
-      if (told) {
-        take(told);
-        if (told.stage === "challenge") await turnHead();
-        else await sleep(told.next_ms);
-      } else await sleep(now.away || now.elsewhere ? AGAIN_MS : 400);
+    try {
+      await act();
+    } catch (error) {
+      console.error(error);
+      await sleep(AGAIN_MS);
     }
   }
 }
@@ -169,19 +175,15 @@ async function turnHead() {
 }
 
 async function keepState() {
-  for (;;) {
-    if (!now.setup) {
-      const got = await attempt(() => node.state());
-      if (got) {
-        now.state = got;
-        const idle = document.body.dataset.screen === "idle" && $("answer").hidden;
-        // A new release, or a day's age: the page starts afresh while nobody looks.
-        if (idle && (got.release !== document.body.dataset.release || Date.now() - began > DAY_MS)) location.reload();
-      }
-      render();
-    }
-    await sleep(now.away ? AGAIN_MS : STATE_MS);
+  const got = now.setup ? null : await attempt(() => node.state());
+  if (got) {
+    now.state = got;
+    const idle = document.body.dataset.screen === "idle" && $("answer").hidden;
+    // A new release, or a day's age: the page starts afresh while nobody looks.
+    if (idle && (got.release !== document.body.dataset.release || Date.now() - began > DAY_MS)) location.reload();
+    render();
   }
+  await sleep(now.away ? AGAIN_MS : STATE_MS);
 }
 
 async function setUp(key) {
@@ -237,13 +239,13 @@ async function start() {
   navigator.serviceWorker?.register("sw.js").catch(() => {});
   stayAwake();
   // Set up by a link: the key is behind the #, which no browser sends, and leaves the address at once.
-  const key = decodeURIComponent(location.hash.slice(1));
+  const key = location.hash.slice(1);
   if (key) {
     history.replaceState(null, "", location.pathname);
     await setUp(key);
   } else await attempt(async () => { now.state = await node.state(); });
-  watch();
-  keepState();
+  forEver(watch);
+  forEver(keepState);
 }
 
 start();

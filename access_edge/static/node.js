@@ -28,7 +28,9 @@ async function ask(method, path, body, headers = {}) {
   } catch {
     throw new Away();
   }
-  if (answer.ok) return answer.status === 204 ? null : answer.json();
+  if (answer.status === 204) return null;
+  // An answer that was cut off is none.
+  if (answer.ok) return answer.json().catch(() => { throw new Away(); });
   const problem = await answer.json().catch(() => ({}));
   if (answer.status === 401) throw new NotSetUp(problem.detail || "");
   if (answer.status === 409 && problem.code === "kiosk_elsewhere") throw new Elsewhere();

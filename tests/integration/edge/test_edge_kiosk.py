@@ -18,6 +18,7 @@ import segno
 
 from ml_bentos.face import FaceModel
 from ml_bentos.face.images import decode_image
+from ml_bentos.face.liveness import active
 from tests.edge_world import GateSandbox, PersonPhotos, RunningNode, World, jpeg, strangers, thresholds, wait_for
 
 
@@ -341,6 +342,22 @@ def test_a_turn_of_the_head_is_asked_for_where_the_gate_wants_it(
         assert told["message"]
     assert told["decision"] == "retry"
     assert not branch.centre.entries
+
+
+def test_a_head_that_turned_comes_in(
+    screen: Screen, node: RunningNode, branch: World, faces: list[PersonPhotos], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No film of a turning head is at hand: what tells a head from a picture has tests of its own.
+    monkeypatch.setattr(active, "verify", lambda *_, **__: active.ActiveResult(True, "ok"))
+    branch.centre.gate("g1", branch.gate.url, liveness="active")
+    node.settle()
+    frame = framed(faces[0].probe)
+    screen.looks(frame, "challenge")
+    asked = screen.send("POST", "challenge").json()
+    film = [("frame", (f"{i}.jpg", frame, "image/jpeg")) for i in range(22)]
+    told = screen.send("POST", f"film/{asked['challenge_id']}", files=film).json()
+    assert (told["stage"], told["decision"], told["reason"]) == ("answer", "granted", "granted")
+    assert screen.look(frame)["stage"] == "told"
 
 
 def test_two_pages_of_one_gate_and_bad_frames(screen: Screen, node: RunningNode) -> None:
