@@ -13,6 +13,7 @@ from platform_api.core.errors import Problem
 from platform_api.web.customer import customer
 from platform_api.web.customer.names import named
 from platform_api.web.customer.reviews import posted, written
+from platform_api.web.customer.routes_reviews import own_review, review_form
 from platform_api.web.pages import backend, for_roles, idempotency_key, show
 from platform_api.web.signin import person
 from platform_api.web.words_gyms import GYMS
@@ -40,6 +41,9 @@ def review_gym(branch_id: str) -> Response:
     except Problem as problem:
         if problem.status == 401:
             raise
+        if problem.code == "review_exists":
+            # In another tab, or long ago: what was typed may take its place.
+            return review_form(own_review(problem.extra["review_id"]), review, status=409, problem=problem)
         return _page(branch_id, review=review.told(problem), status=problem.status, problem=problem)
     return make_response(redirect(url_for("customer.gym", branch_id=branch_id, told="reviewed"), 303))
 

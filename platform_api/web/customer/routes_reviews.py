@@ -30,7 +30,7 @@ def reviews() -> Response:
 @for_roles()
 def review(review_id: str) -> Response:
     """The form to change one."""
-    return _form(_mine(review_id))
+    return review_form(own_review(review_id))
 
 
 @customer.post("/app/reviews/<review_id>")
@@ -39,14 +39,14 @@ def edit_review(review_id: str) -> Response:
     """Change it, unless it has changed elsewhere meanwhile."""
     wanted = written()
     if wanted.errors:
-        return _form(_mine(review_id), wanted, status=422, etag=etag())
+        return review_form(own_review(review_id), wanted, status=422, etag=etag())
     try:
         found = backend().send("PATCH", _path(review_id), body=wanted.body(), key=idempotency_key(), etag=etag())
     except Problem as problem:
         if problem.status in (401, 404):
             raise
         kept = None if problem.status == 412 else etag()
-        return _form(_mine(review_id), wanted.told(problem), status=problem.status, problem=problem, etag=kept)
+        return review_form(own_review(review_id), wanted.told(problem), status=problem.status, problem=problem, etag=kept)
     return _to_gym(found.json["branch_id"], "edited")
 
 
@@ -59,7 +59,7 @@ def delete_review(review_id: str) -> Response:
     except Problem as problem:
         if problem.status != 412:
             raise
-        return _form(_mine(review_id), status=412, problem=problem)
+        return review_form(own_review(review_id), status=412, problem=problem)
     return make_response(redirect(url_for("customer.reviews", told="deleted"), 303))
 
 
@@ -81,24 +81,25 @@ def _path(review_id: str) -> str:
     return f"/search/v1/reviews/{quote(review_id, safe='')}"
 
 
-def _mine(review_id: str) -> Answer:
+def own_review(review_id: str) -> Answer:
+    """One's own review, with its ETag. Raises Problem 404 for anybody else's."""
     found = backend().send("GET", _path(review_id))
     if not found.json["mine"]:
         raise Problem(404, "review_unknown", "내 후기가 아닙니다.", "That is no review of yours.")
     return found
 
 
-def _form(
+def review_form(
     found: Answer, wanted: Written | None = None, *, status: int = 200, problem: Problem | None = None,
     etag: str | None = None,
 ) -> Response:  # fmt: skip
-    """The form, with what was typed; `etag`: of the state that was typed upon, the present one where left out."""
+    """The form to change one, with what was typed; `etag`: of the state that was typed upon, the present one where left out."""
     review = found.json
     name = names_of([review["branch_id"]])[review["branch_id"]]
     return show(
         "customer/review.html", status, review=review, name=name, problem=problem, etag=etag or found.etag or "",
         wanted=wanted or Written(str(review["rating"]), review["text"]),
-        changed=problem is not None and problem.status == 412,
+        changed=problem is not None and problem.status in (409, 412),
     )  # fmt: skip
 
 
