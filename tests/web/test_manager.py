@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from infra.local.demo.client import Account, Gate, Http, Refused
 from tests.waiting import wait_for
+from tests.web.fleet import Fleet, simulated
 from tests.web.taught import hand_in, teach
 from tests.web_world import WebWorld, check_page
 
@@ -61,6 +62,13 @@ def boss(web: WebWorld, branch_id: str, local: str) -> Account:
 def helper(web: WebWorld) -> Account:
     """Somebody who hands work in."""
     return web.person("도우미", "helper")
+
+
+@pytest.fixture(scope="module")
+def fleet(web: WebWorld) -> Iterator[Fleet]:
+    """Equipment."""
+    with simulated(web) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -271,16 +279,16 @@ def command(page: Page, label: str, reason: str, button: str) -> None:
     page.wait_for_url(lambda url: "told=" in url)
 
 
-def test_a_fault_is_seen_acknowledged_and_maintenance_planned(web: WebWorld, branch_id: str, boss: Account) -> None:
-    wanted = {
-        "branch_id": branch_id, "name": "러닝머신 3", "kind": "treadmill", "severity": "major",
-        "echo_url": "https://127.0.0.1:9/echo",
-    }  # fmt: skip
-    wait_for(lambda: known_to_monitoring(web, branch_id), 20)
-    item = web.api("POST", "/monitoring/v1/equipment", json=wanted)["equipment_id"]
+def test_a_fault_is_seen_acknowledged_and_maintenance_planned(
+    web: WebWorld, branch_id: str, boss: Account, fleet: Fleet
+) -> None:
+    item = fleet.item(branch_id, "러닝머신 3")
     web.api("POST", "/monitoring/v1/equipment", json={"branch_id": branch_id, "name": "샤워 1", "kind": "shower"})
     with web.page(boss, f"/app/manage/equipment?branch={branch_id}") as page:
         acknowledge = page.locator("button", has_text="내가 맡기")
+        expect(page.locator("main")).to_contain_text("러닝머신 3")
+        fleet.take("faults", {"devices": [item], "kind": "cut"})
+        # By itself, on the open page.
         expect(acknowledge).to_be_visible(timeout=40_000)
         check_page(web, boss, f"/app/manage/equipment?branch={branch_id}", "manager-equipment")
         acknowledge.click()
@@ -310,11 +318,6 @@ def test_a_fault_is_seen_acknowledged_and_maintenance_planned(web: WebWorld, bra
 def later(page: Page) -> str:
     """Tomorrow, as the browser's field takes it."""
     return str(page.evaluate("new Date(Date.now() + 864e5).toISOString().slice(0, 16)"))
-
-
-def known_to_monitoring(web: WebWorld, branch_id: str) -> bool:
-    """Branches are heard of by an event."""
-    return bool(web.api("GET", f"/monitoring/v1/overview?branch_id={branch_id}")["items"])
 
 
 def test_an_unknown_face_is_reviewed(
@@ -378,18 +381,18 @@ def test_the_description_is_changed_unless_somebody_else_did_meanwhile(
     with web.page(boss, f"/app/manage/settings?branch={branch_id}") as page:
         page.uncheck("[name=all_day]")
         page.fill("#f-mon", "6-23")
-        page.click("text=저장")
+        page.click("main form button:has-text('저장')")
         expect(page.locator("[role=alert]")).to_contain_text("06:00-23:00처럼")
         page.fill("#f-mon", "06:00-12:00, 13:00-23:00")
         page.fill("#f-capacity", "55")
-        page.click("text=저장")
+        page.click("main form button:has-text('저장')")
         expect(page.locator("#told")).to_contain_text("저장했습니다")
         now = web.api("GET", path)
         assert (now["capacity"], now["hours"]) == (55, {"mon": [["06:00", "12:00"], ["13:00", "23:00"]]})
         etag = web.http.send("GET", path).headers["ETag"]
         web.api("PATCH", path, json={"description": "먼저 바꿈"}, headers={"If-Match": etag})
         page.fill("#f-description", "나중에 바꿈")
-        page.click("text=저장")
+        page.click("main form button:has-text('저장')")
         expect(page.locator("[role=alert]")).to_contain_text("그사이 내용이 바뀌었습니다")
         assert page.input_value("#f-description") == "나중에 바꿈"
     check_page(web, boss, f"/app/manage/settings?branch={branch_id}", "manager-settings")
