@@ -13,7 +13,7 @@
     const panel = event.target;
     if (!panel.matches?.("details.panel")) return;
     settle(panel);
-    if (panel.open) panel.querySelector("fieldset button, fieldset input:not([type=hidden])")?.focus();
+    if (panel.open) panel.querySelector(".presets button, fieldset input:not([type=hidden])")?.focus();
   }, true);
   document.addEventListener("htmx:load", all);
   all();
