@@ -35,6 +35,8 @@ def find() -> Response:
         amenities=AMENITIES, orders=GYMS["order"], kilometres=KILOMETRES,
     )  # fmt: skip
     answer.headers["Vary"] = "HX-Request"
+    if problem:
+        answer.headers.update(problem.headers)
     if part:
         answer.headers["HX-Replace-Url"] = wish.url(url_for("customer.find"), place=False)
     return answer
