@@ -12,12 +12,14 @@ def signer(value: str) -> Vapid02:
         ValueError: it is none.
     """
     wrong = "P-256 개인 키가 아닙니다 (no private key of P-256: PEM, or 32 bytes as base64url)"
+    key: object = None
     try:
         if "-----BEGIN" in value:
             key = serialization.load_pem_private_key(value.encode(), password=None)
         else:
             raw = b64urldecode(value.encode())
-            key = ec.derive_private_key(int.from_bytes(raw, "big"), ec.SECP256R1()) if len(raw) == 32 else None
+            if len(raw) == 32:
+                key = ec.derive_private_key(int.from_bytes(raw, "big"), ec.SECP256R1())
     except (ValueError, TypeError) as error:
         raise ValueError(wrong) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
