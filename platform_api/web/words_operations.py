@@ -60,6 +60,11 @@ OPERATIONS: dict[str, Words] = {
         "failed": ("실패", "failed"),
         "cancelled": ("멈춤", "stopped"),
     },
+    "model_change": {
+        "trained": ("학습됨", "trained"),
+        "deployed": ("배포됨", "deployed"),
+        "rolled_back": ("되돌림", "rolled back to"),
+    },
     "finding": {"critical": ("긴급", "critical"), "warning": ("주의", "warning"), "info": ("참고", "info")},
     "resolution": {
         "recovered": ("복구됨", "recovered"),

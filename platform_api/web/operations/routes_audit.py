@@ -59,10 +59,12 @@ def _search(asked: Mapping[str, str]) -> dict[str, Any]:
     # The last day counts as a whole; further pages begin at the moment where the page before ended.
     wanted["to"] = request.args.get("before") or _start(asked["to"], days=1)
     domains = [asked["domain"]] if asked["domain"] in DOMAINS else DOMAINS
-    found, away = answers({domain: get(f"/{domain}/v1/operations/audit", limit=EACH, **wanted) for domain in domains})
-    wrong = [problem for problem in away.values() if problem.status == 422]
-    if wrong:
-        raise _wrong_filter(wrong[0])
+    try:
+        found, away = answers(
+            {domain: get(f"/{domain}/v1/operations/audit", limit=EACH, **wanted) for domain in domains}
+        )
+    except Problem as problem:
+        raise _wrong_filter(problem) if problem.status == 422 else problem from problem
     rows, before = merged(found)
     return {"rows": rows, "away": away, "more_url": page_url(before=before) if before else None}
 

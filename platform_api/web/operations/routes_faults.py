@@ -94,9 +94,9 @@ def _open() -> dict[str, Any]:
         raise away["faults"]
     alerts = {alert["fault_id"]: alert for alert in found.get("alerts", {"items": []})["items"]}
     shown = [{**each, **_whose(each, alerts, _names(found))} for each in found["faults"]["items"]]
-    waiting = sum(each["acknowledged_at"] is None for each in shown)
+    unseen = sum(each["acknowledged_at"] is None for each in shown)
     more = found["faults"]["next_cursor"] is not None
-    return {"faults": _named(shown), "waiting": waiting, "more_open": more, "away": away}
+    return {"faults": _named(shown), "unseen": unseen, "more_open": more, "away": away}
 
 
 def _names(found: dict[str, Any]) -> dict[str, str]:
