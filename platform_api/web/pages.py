@@ -139,7 +139,7 @@ def init_app(app: Flask, timezone: ZoneInfo) -> None:
     def known() -> dict[str, Any]:
         found = person()
         pages = navigation(found)
-        return {"lang": language(), "me": found, "nav": pages, "here": present(pages), "home": home_of(found)}
+        return {"lang": language(), "me": found, "nav": pages, "present": present(pages), "home": home_of(found)}
 
     @app.before_request
     def refuse_other_sites() -> None:
