@@ -10,6 +10,9 @@ from werkzeug.formparser import FormDataParser
 
 SMALL_BODY = 64 * 1024
 MAX_PARTS = 20
+# Werkzeug reads 64 KiB at a time and measures by this what it holds at once, parts of files included: with less than two
+# such pieces, a photo with a line break near the end of one is refused as too large.
+FORM_MEMORY = 2 * SMALL_BODY
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,7 +54,7 @@ def in_memory_upload(limit: Callable[[], int]) -> Callable[[Callable[P, R]], Cal
             def parser() -> FormDataParser:
                 return FormDataParser(
                     stream_factory=_in_memory,
-                    max_form_memory_size=SMALL_BODY,
+                    max_form_memory_size=FORM_MEMORY,
                     max_content_length=most,
                     max_form_parts=MAX_PARTS,
                     cls=request.parameter_storage_class,

@@ -211,6 +211,8 @@ def test_uploads_are_bounded(configure: Configure, new_member: NewMember, photo:
     assert (answer.status_code, answer.json["code"]) == (413, "too_large")
     answer = member.call("POST", "/members/me/face", json={"photos": []})
     assert answer.json["code"] == "photos_count"
+    # Whatever bytes a photo has, it is as large as it is.
+    assert enrol(member, b"\n" * 90_000).json["photos"][0]["reasons"] == ["not_an_image"]
     assert enrol(member, _png_header(20_000, 20_000)).json["photos"][0]["reasons"] == ["image_too_large"]
 
 
