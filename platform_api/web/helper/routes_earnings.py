@@ -6,7 +6,6 @@ from flask import Response, request
 
 from platform_api.core.errors import Problem
 from platform_api.web.helper import helper, money
-from platform_api.web.languages import say
 from platform_api.web.pages import backend, for_roles, show
 
 LINES_A_PAGE = 20
@@ -18,7 +17,7 @@ def earnings() -> Response:
     """The balance, this month, and the statement."""
     domains = backend()
     since = money.this_month()
-    balance, earned, statement, waiting = domains.together(
+    balance, earned, statement, pending = domains.together(
         lambda: domains.get("/helper/v1/balance"),
         lambda: money.earned(domains, since),
         lambda: domains.get("/helper/v1/statement", cursor=request.args.get("cursor"), limit=LINES_A_PAGE),
@@ -30,7 +29,7 @@ def earnings() -> Response:
     return show(
         "helper/earnings.html", balance=balance, statement=statement, note_of=money.note_of, since=since,
         earned=None if isinstance(earned, Problem) else earned,
-        waiting=[] if isinstance(waiting, Problem) else waiting,
+        pending=[] if isinstance(pending, Problem) else pending,
     )  # fmt: skip
 
 
@@ -39,6 +38,5 @@ def earnings() -> Response:
 def statement_csv() -> Response:
     """The whole statement as a file."""
     answer = Response(money.as_csv(money.lines(backend())), content_type="text/csv; charset=utf-8")
-    name = say("smartfit-명세.csv", "smartfit-statement.csv")
-    answer.headers.set("Content-Disposition", "attachment", filename=name)
+    answer.headers.set("Content-Disposition", "attachment", filename="smartfit-statement.csv")
     return answer
