@@ -4,7 +4,6 @@ import contextlib
 import re
 import secrets
 import string
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Error, Page, Route, expect
 
 from infra.local.demo.client import Account, Gate, Http, Refused
 from tests.waiting import wait_for
-from tests.web_world import WebWorld, check_page
+from tests.web_world import SHOTS, WebWorld, accessibility_faults, check_page
 
 
 @dataclass
@@ -117,20 +116,23 @@ def test_a_suggestion_completes_the_sentence(web: WebWorld, gyms: Gyms) -> None:
 
 
 def test_an_answer_that_comes_late_does_not_show(web: WebWorld, gyms: Gyms) -> None:
+    held: list[Route] = []
+    sauna = "%EC%82%AC%EC%9A%B0%EB%82%98"
     with web.page(path="/app/find") as page:
-
-        def late(route: Route) -> None:
-            if "%EC%82%AC" not in route.request.url:
-                time.sleep(1)
-            route.continue_()
-
-        page.route("**/app/find?**", late)
+        page.route(
+            "**/app/find?**", lambda route: route.continue_() if sauna in route.request.url else held.append(route)
+        )
         page.fill("#f-q", gyms.word)
-        page.wait_for_timeout(350)
+        page.wait_for_timeout(600)
+        assert held, "asked while typing"
         page.fill("#f-q", f"{gyms.word} 사우나")
-        expect(cards(page).first).to_contain_text("성수점")
-        page.wait_for_timeout(1500)
-        expect(cards(page).first).to_contain_text("성수점")
+        expect(cards(page).first).to_contain_text(f"{gyms.word} 성수점")
+        for route in held:
+            with contextlib.suppress(Error):
+                route.continue_()
+        page.wait_for_timeout(700)
+        expect(cards(page).first).to_contain_text(f"{gyms.word} 성수점")
+        expect(page.locator("#summary")).to_have_text("맞는 곳 1곳")
 
 
 def test_the_map_is_true_and_used_by_keyboard(web: WebWorld, gyms: Gyms) -> None:
@@ -197,9 +199,16 @@ def test_a_visitor_writes_edits_and_deletes_a_review(web: WebWorld, gyms: Gyms) 
         expect(page.locator("#now")).to_contain_text("정원 40명")
         page.click("text=후기 쓰기")
         page.fill("#f-text", "기구가 새것이고 조용합니다.")
+        # Without a network it is not sent into nothing.
+        page.click(".give label:has-text('4')")
+        page.context.set_offline(True)
+        page.click("text=올리기")
+        expect(page.locator("#offline")).to_be_visible()
+        expect(page.locator("#f-text")).to_have_value("기구가 새것이고 조용합니다.")
+        page.context.set_offline(False)
+        expect(page.locator("#offline")).to_be_hidden()
         # The session ends while it is written: nothing is lost.
         page.context.clear_cookies()
-        page.click(".give label:has-text('4')")
         page.click("text=올리기")
         page.wait_for_url("**/app/login**")
         page.fill("#f-email", gyms.visitor.email)
@@ -281,6 +290,7 @@ def test_notifications_are_read_and_lead_there(web: WebWorld, gyms: Gyms) -> Non
     check_page(web, gyms.refused, "/app/notifications", "customer-notifications")
     with web.page(gyms.refused, "/app/notifications") as page:
         before = page.locator("li.unread").count()
+        expect(page.locator(".bar .count")).to_contain_text(f"읽지 않은 알림 {before}개")
         refusal = page.locator("li.unread", has_text="입장이 거절되었습니다").first
         refusal.locator("button:has-text('읽음')").click()
         expect(page.locator("li.unread")).to_have_count(before - 1)
@@ -363,6 +373,11 @@ def test_pages_hold_everywhere(web: WebWorld, gyms: Gyms) -> None:
     check_page(web, gyms.visitor, f"/app/find?q={gyms.word}&view=map", "customer-find-map")
     add_photo(web, gyms.id("middle"))
     check_page(web, None, f"/app/gyms/{gyms.id('middle')}", "customer-gym-guest")
+    with web.page(gyms.visitor, color_scheme="dark") as page:
+        for path in (f"/app/find?q={gyms.word}&view=map", "/app/gyms/local", "/app/notifications", "/app/entries"):
+            page.goto(web.url + path)
+            page.screenshot(path=SHOTS / f"customer-dark{path.split('?')[0].replace('/', '-')}.png", full_page=True)
+            assert accessibility_faults(page) == [], path
 
 
 def add_photo(web: WebWorld, branch_id: str) -> None:
