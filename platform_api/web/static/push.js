@@ -34,9 +34,9 @@
   const look = async () => {
     if (!("serviceWorker" in navigator && "PushManager" in window && "Notification" in window)) { show(ios && !installed ? "ios" : "unsupported"); return; }
     key = bytes((await answered(fetch("/app/push/key"))).key);
-    if (Notification.permission === "denied") { show("denied"); return; }
+    if (Notification.permission !== "granted") { show(Notification.permission === "denied" ? "denied" : "off"); return; }
     const found = await (await registered()).pushManager.getSubscription();
-    if (!found || Notification.permission !== "granted" || !same(found.options.applicationServerKey, key)) { show("off"); return; }
+    if (!found || !same(found.options.applicationServerKey, key)) { show("off"); return; }
     await post(found);
     show("on");
   };
