@@ -242,7 +242,9 @@ def routed(services: dict[str, Service]) -> None:
 def believed(services: dict[str, Service]) -> None:
     """CheckFailed where who is called by the gateway or by web may see them on a network whose addresses it does not believe:
     limits and lockouts would then count the caller before it, not the client."""
-    hosts = {address.host for name, found in forms.compose().clusters.items() if name not in UNRELATED for address in found}
+    hosts = {
+        address.host for name, found in forms.compose().clusters.items() if name not in UNRELATED for address in found
+    }
     asked = [("gateway", host) for host in sorted(hosts)]
     asked.append(("web", str(urlsplit(services["web"]["environment"]["SMARTFIT_WEB_API_URL"]).hostname)))
     networks = described.tried()["networks"]

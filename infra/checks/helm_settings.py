@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from infra.checks.check import Check, CheckFailed
 from infra.helm import chart
 from infra.helm.environment import environment, mounted
@@ -18,6 +21,7 @@ from infra.helm.network import pods
 DOMAINS = ("auth", "access", "helper", "search", "branch", "monitoring", "notification", "mlops")
 SECRET = re.compile(r"PASSWORD|CLIENT_SECRET|API_KEY$|ADMIN_KEY$|SERVICE_CLIENTS|(DATABASE|READER|REDIS|RABBITMQ)_URL$")
 _PLACEHOLDER = "postgresql+psycopg2://host/name"
+_KEY = "SMARTFIT_WEBPUSH_PRIVATE_KEY_FILE"
 
 
 def checks() -> Iterator[Check]:
@@ -133,6 +137,8 @@ def _as_environment(found: dict[str, str]) -> Iterator[None]:
         placeholder = Path(folder) / "secret"
         placeholder.write_text(_PLACEHOLDER, encoding="utf-8")
         named = {name: str(placeholder) if name.endswith("_FILE") else value for name, value in found.items()}
+        if _KEY in named:
+            named[_KEY] = str(_pushing_key(Path(folder)))
         try:
             for name in [name for name in os.environ if name.startswith("SMARTFIT_")]:
                 del os.environ[name]
@@ -141,6 +147,14 @@ def _as_environment(found: dict[str, str]) -> Iterator[None]:
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+def _pushing_key(folder: Path) -> Path:
+    """Such a key is looked at when settings are read."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "webpush").write_bytes(pem)
+    return folder / "webpush"
 
 
 def _environments(objects: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, str]]]:

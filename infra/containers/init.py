@@ -38,8 +38,8 @@ CARD_URL=https://card:8443
 # Of the sandbox; leave it out for a card service whose certificate is signed by a public authority.
 CARD_CA_FILE=/etc/smartfit/tls/ca.crt
 OPERATOR_EMAIL=operator@smartfit.local
-# push,email: push wants the key file of a Firebase service account as secrets/fcm_account.json.
-NOTIFICATION_CHANNELS=email
+# push,webpush,email: push wants the key file of a Firebase service account as secrets/fcm_account.json.
+NOTIFICATION_CHANNELS=webpush,email
 SMTP_HOST=smtp.invalid
 SMTP_PORT=587
 SMTP_USERNAME=

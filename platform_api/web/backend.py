@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -140,7 +141,11 @@ class Backend:
             except Problem as problem:
                 return problem
 
-        runs = [self._pool.submit(copy_current_request_context(asked), question) for question in questions]
+        # With the trace, and what log lines have in common.
+        runs = [
+            self._pool.submit(copy_context().run, copy_current_request_context(asked), question)
+            for question in questions
+        ]
         return [run.result() for run in runs]
 
     def _ask(self, method: str, path: str, *, params: dict[str, Any] | None, **options: Any) -> requests.Response:

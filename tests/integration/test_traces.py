@@ -58,7 +58,7 @@ class Process:
 
 @dataclass
 class World:
-    """See the module. `processes`: receiver, api, relay, handler."""
+    """See the module. `processes`: receiver, api, web, relay, handler."""
 
     site: str
     verify: str
@@ -94,7 +94,7 @@ def world(
 ) -> Iterator[World]:  # fmt: skip
     tmp_path = tmp_path_factory.mktemp("traces")
     empty_database(PRODUCER, SUBSCRIBER)
-    ports = {name: free_port() for name in ("receiver", "api", "relay", "handler")}
+    ports = {name: free_port() for name in ("receiver", "api", "web", "relay", "handler")}
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     jwks = Backend(lambda _: (200, KeySet(keys.jwt_dir).jwks()))
     with contextlib.ExitStack() as stack:
@@ -119,11 +119,20 @@ def world(
         begin("receiver", ["-m", "infra.sandboxes.otlp", "--port", str(ports["receiver"])], {}, "/healthz")
         serve = ["-m", "gunicorn", "-c", "python:platform_api.gunicorn_conf", "platform_api.app:create_app()"]
         begin("api", serve, {**shared, "SMARTFIT_DOMAINS": PRODUCER, "SMARTFIT_API_PORT": str(ports["api"])})
+        of_web = {
+            "SMARTFIT_WEB_API_URL": urls["api"],
+            "SMARTFIT_API_PORT": str(ports["web"]),
+            "SMARTFIT_API_WORKER": "gevent",
+        }
+        begin("web", [*serve[:-1], "platform_api.web.app:create_app()"], {**shared, **of_web})
         for name, domain in (("relay", PRODUCER), ("handler", SUBSCRIBER)):
             settings = {**shared, "SMARTFIT_DOMAINS": domain, "SMARTFIT_WORKER_PORT": str(ports[name])}
             begin(name, ["-m", "platform_api.worker"], settings)
         api = (Address("127.0.0.1", ports["api"]),)
-        gateway: Gateway = gateway_before(tmp_path, Limits(), auth=(jwks.address,), branch=api, platform=api)
+        web = (Address("127.0.0.1", ports["web"]),)
+        gateway: Gateway = gateway_before(
+            tmp_path, Limits(), auth=(jwks.address,), branch=api, platform=api, web=web, live=web
+        )
         envoy = start(replace(gateway, collector=Address("127.0.0.1", ports["receiver"])), tmp_path)
         stack.callback(envoy.wait, 10)
         stack.callback(envoy.terminate)
@@ -190,6 +199,28 @@ def test_a_request_is_one_trace_from_the_gateway_to_the_handler_in_another_proce
     whole = json.dumps(spans, ensure_ascii=False)
     for secret in ("query-secret", "비밀 지점", world.operator["Authorization"].split()[1]):
         assert secret not in whole
+
+
+def test_a_page_and_what_it_asks_the_domains_are_one_trace(world: World) -> None:
+    trace_id, caller = uuid.uuid4().hex, "00f067aa0ba902b7"
+    # A page that asks several domains side by side; one of them is here.
+    requests.get(
+        f"{world.site}/app/gyms/trace-page?q=query-secret", headers={"traceparent": f"00-{trace_id}-{caller}-01"},
+        verify=world.verify, timeout=15,
+    )  # fmt: skip
+    spans = world.spans(
+        trace_id, lambda found: bool(_of(found, "api", "SERVER")) and any(s["service"] == "gateway" for s in found)
+    )
+    (gateway,) = [span for span in spans if span["service"] == "gateway"]
+    (page,) = _of(spans, "web", "SERVER")
+    assert (gateway["parent_id"], page["parent_id"]) == (caller, gateway["span_id"])
+    assert page["service"] == "smartfit-web"
+    asked = {span["span_id"]: span["parent_id"] for span in _of(spans, "web", "CLIENT")}
+    assert set(asked.values()) == {page["span_id"]}
+    answered = _of(spans, "api", "SERVER")
+    assert answered
+    assert {span["parent_id"] for span in answered} <= asked.keys()
+    assert "query-secret" not in json.dumps(spans)
 
 
 def _statement(span: Span) -> str:

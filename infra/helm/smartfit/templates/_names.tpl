@@ -43,7 +43,7 @@ labels:
 {{- define "smartfit.options" -}}
 {{- $v := .Values -}}
 {{- $elastic := eq $v.search.engine "elasticsearch" -}}
-{{- dict "store" $v.store.credentials "cache" $v.cache.enabled "push" (has "push" $v.notification.channels) "mail" (has "email" $v.notification.channels) "equipment" $v.equipment.ownAuthority "index" (and $elastic $v.search.apiKey) "index-ca" (and $elastic (or $v.search.cluster.enabled $v.search.ownAuthority)) "pooler" $v.pooler.enabled | toJson -}}
+{{- dict "store" $v.store.credentials "cache" $v.cache.enabled "push" (has "push" $v.notification.channels) "webpush" (has "webpush" $v.notification.channels) "mail" (has "email" $v.notification.channels) "equipment" $v.equipment.ownAuthority "index" (and $elastic $v.search.apiKey) "index-ca" (and $elastic (or $v.search.cluster.enabled $v.search.ownAuthority)) "pooler" $v.pooler.enabled | toJson -}}
 {{- end }}
 
 {{/*
