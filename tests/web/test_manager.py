@@ -166,6 +166,7 @@ def test_verdicts_are_confirmed_and_corrected_by_keyboard_alone_and_the_helper_i
         expect(page.locator("#told")).to_contain_text("정정했습니다: 완료")
         page.goto(f"{web.url}/app/manage/queue?branch={branch_id}&task={lesser['task_id']}")
         page.keyboard.press("r")
+        expect(page.locator("details[open] .presets button").first).to_be_focused()
         page.keyboard.press("Tab")
         page.keyboard.press("Tab")
         page.keyboard.press("Tab")
@@ -349,6 +350,44 @@ def strangers(web: WebWorld) -> list[dict[str, Any]]:
     """The newest of the branch with gates."""
     found: list[dict[str, Any]] = web.api("GET", f"/access/v1/strangers?branch_id={LOCAL}&limit=50")["items"]
     return found
+
+
+def test_an_enrolment_that_looks_like_anothers_is_compared_and_rejected(web: WebWorld, data_dir: Path) -> None:
+    first, second, names = None, None, alike(data_dir)
+    try:
+        while second is None:
+            photos = sorted(next(names).glob("*.jpg"))
+            first, second = web.person("먼저 등록"), web.person("나중 등록")
+            # Whom another test has enrolled is held at once, and somebody else is taken.
+            if web.platform.enrol_face(first, web.token(first), photos[:3])["status"] != "enrolled":
+                web.platform.erase(second.member_id)
+                second = None
+        held = web.platform.enrol_face(second, web.token(second), photos[3:6])
+        assert held["status"] == "held_for_review"
+        reviews = web.api("GET", "/auth/v1/face-reviews?limit=200")["items"]
+        (review,) = [each for each in reviews if each["member_id"] == second.member_id]
+        path = f"/app/manage/faces/held/{review['review_id']}/photos"
+        check_page(web, web.operator_account(), "/app/manage/faces/held", "manager-held")
+        check_page(web, web.operator_account(), path, "manager-held-review")
+        with web.page(web.operator_account(), path) as page:
+            assert page.locator(".crops img").count() >= 4
+            page.click("summary:has-text('같은 사람입니다')")
+            page.click("button:text-is('거절')")
+            expect(page.locator("#told")).to_contain_text("거절")
+        assert web.api("GET", f"/auth/v1/members/{second.member_id}/face")["status"] == "none"
+    finally:
+        for account in (first, second):
+            if account is not None:
+                web.platform.erase(account.member_id)
+
+
+def alike(data_dir: Path) -> Iterator[Path]:
+    """Folders of people with some photos, in no order."""
+    people = data_dir / "faces" / "lfw_home" / "lfw_funneled"
+    if not people.is_dir():
+        pytest.skip("SMARTFIT_DATA has no faces")
+    some = [folder for folder in people.iterdir() if 6 <= len(list(folder.iterdir())) <= 12]
+    return iter(random.sample(some, len(some)))
 
 
 def test_reviews_are_read_with_their_summary(web: WebWorld, local: str, boss: Account, visitor: Account) -> None:

@@ -9,6 +9,11 @@
   // Keys of a panel that is closed press nothing; one that opens is ready for them.
   const settle = (panel) => { const fields = panel.querySelector("fieldset"); if (fields) fields.disabled = !panel.open; };
   const all = () => { for (const panel of document.querySelectorAll("details.panel")) settle(panel); };
+  // At once, not when `toggle` comes: the next key may be faster.
+  document.addEventListener("click", (event) => {
+    const panel = event.target.closest?.("details.panel > summary")?.parentElement;
+    if (panel) for (const each of document.querySelectorAll("details.panel")) each.querySelector("fieldset").disabled = each !== panel || panel.open;
+  });
   document.addEventListener("toggle", (event) => {
     const panel = event.target;
     if (!panel.matches?.("details.panel")) return;
