@@ -40,6 +40,11 @@ class ApiServerSettings(ProxySettings):
         default="gthread",
         description="How requests are served: by threads; or by gevent, for pages that stay open to hear what is new.",
     )
+    api_service: str = Field(
+        default="smartfit-api",
+        pattern=r"^[a-z][a-z-]*$",
+        description="Name in the server's own log lines, which come before there is an application.",
+    )
     api_timeout_s: int = Field(default=60, ge=1, description="A process that does not stir for so long is replaced.")
     api_graceful_s: int = Field(
         default=30, ge=1, description="Seconds that requests in flight have to finish once the socket is closed."
@@ -59,7 +64,7 @@ if _settings.api_workers > 1 and not os.environ.get(METRICS):
         f"{METRICS}: 프로세스가 여럿이면 폴더를 지정하세요 (not set; several processes share their figures in a folder)"
     )
 
-logger_class = gunicorn_logger("smartfit-api", _settings.log_level)
+logger_class = gunicorn_logger(_settings.api_service, _settings.log_level)
 bind = (
     f"[{_settings.api_host}]:{_settings.api_port}"
     if ":" in _settings.api_host

@@ -25,6 +25,7 @@ class WebProcess:
             "SMARTFIT_WEB_API_URL": api_url,
             "SMARTFIT_API_PORT": str(self.port),
             "SMARTFIT_API_WORKER": "gevent",
+            "SMARTFIT_API_SERVICE": "smartfit-web",
             "SMARTFIT_API_GRACEFUL_S": "5",
             **settings,
         }

@@ -144,6 +144,7 @@ def web(state: State) -> Environment:
         "SMARTFIT_WEB_API_URL": f"http://127.0.0.1:{state.ports['api']}",
         "SMARTFIT_API_PORT": str(state.ports["web"]),
         "SMARTFIT_API_WORKER": "gevent",
+        "SMARTFIT_API_SERVICE": "smartfit-web",
         "SMARTFIT_API_GRACEFUL_S": "5",
     }
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from flask import Response, request, stream_with_context
 
+from platform_api.core import draining
 from platform_api.core.errors import Problem
-from platform_api.core.http import ServiceUnavailable
 
 EVERY_S, LATER_S = 0.7, 2.0
 """Between two looks: in the first minute, when most happens, and afterwards."""
@@ -104,7 +104,8 @@ def _events(shown: Shown, seen: str | None, look: Callable[[], Shown], name: str
             yield _END
             return
         now = time.monotonic()
-        if now - started > LONGEST_S:
+        # Whoever comes back meets another instance, where this one is about to stop.
+        if now - started > LONGEST_S or draining.under_way():
             return
         if now - told > COMMENT_S:
             yield ":\n\n"
@@ -112,10 +113,8 @@ def _events(shown: Shown, seen: str | None, look: Callable[[], Shown], name: str
         time.sleep(EVERY_S if now - started < 60 else LATER_S)
         try:
             shown = look()
-        except ServiceUnavailable:
-            # It comes back; what the page shows stays true.
-            continue
         except Problem as problem:
+            # What is away comes back; what the page shows stays true.
             if problem.status not in (429, 502, 503):
                 return
 

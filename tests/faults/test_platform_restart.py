@@ -138,7 +138,21 @@ def test_new_keys_and_what_the_old_ones_made_goes_on_working(state: State, sessi
 
 @pytest.mark.parametrize(
     "service",
-    ["postgres", "api", "worker", "gateway", "edge", "gate", "indexer", "sender", "heartbeat", "prober", "fcm", "webpush"],
+    [
+        "postgres",
+        "api",
+        "worker",
+        "gateway",
+        "edge",
+        "gate",
+        "indexer",
+        "sender",
+        "heartbeat",
+        "prober",
+        "fcm",
+        "webpush",
+        "web",
+    ],
 )
 def test_killed_process_comes_back_and_the_platform_with_it(
     state: State, session: requests.Session, service: str

@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from flask import Flask, g
 
+from platform_api.core import draining
 from platform_api.core.errors import Problem
-from platform_api.web import assets, navigation, pages
+from platform_api.web import assets, live, navigation, pages
 from platform_api.web.app import create_app
 from platform_api.web.languages import language, say
 from platform_api.web.signin import Person
@@ -168,6 +169,18 @@ def test_a_form_carries_a_key_of_its_own_and_whom_it_was_shown_to(app: Flask) ->
         assert first != second
         g.person = Person('m"1', frozenset({"customer"}), ())
         assert 'name="_member" value="m&#34;1"' in pages.form_fields()
+
+
+def test_a_stream_ends_where_its_server_is_about_to_stop(app: Flask) -> None:
+    draining.begin()
+    try:
+        with app.test_request_context("/app/live/x"):
+            answer = live.stream("m1", lambda: live.Shown("<p>now</p>"))
+            told = "".join(str(piece) for piece in answer.response)  # type: ignore[union-attr]
+    finally:
+        draining.end()
+    assert "data: <p>now</p>" in told
+    assert "event: end" not in told
 
 
 def test_what_is_typed_has_an_end_and_no_zero_bytes(app: Flask) -> None:

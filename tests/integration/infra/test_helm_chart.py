@@ -12,6 +12,7 @@ from infra.checks import helm, helm_network, helm_settings
 from infra.checks.check import CheckFailed
 from infra.gateway import forms
 from infra.helm import chart
+from infra.helm.environment import environment
 from infra.helm.network import pods
 from infra.local import dagster
 from platform_api.core.database import DOMAINS
@@ -81,6 +82,7 @@ def test_replicas_are_those_of_the_design() -> None:
 
         assert least("gateway") >= 3
         assert least("access") >= 2
+        assert least("web") >= 2
         for domain in BUSINESS:
             assert least(domain) in (2, 3)
     gpu = of(chart.rendered(SETS["gpu-spot"]), "Deployment")["gym-mlops"]["spec"]
@@ -112,11 +114,26 @@ def test_who_leaves_has_the_time_that_it_takes(objects: list[dict[str, Any]]) ->
         container = container_of(template)
         grace = template["spec"]["terminationGracePeriodSeconds"]
         values = {each["name"]: each["value"] for each in container.get("env", ())}
-        if component in DOMAINS:
+        if component in (*DOMAINS, "web"):
             assert float(values["SMARTFIT_DRAIN_SECONDS"]) + 30 < grace
         if component == "gateway":
             drain = int(container["command"][container["command"].index("--drain-time-s") + 1])
             assert drain + 5 < grace
+
+
+def test_the_pages_process_is_told_where_the_domains_are_and_nothing_that_is_secret(
+    objects: list[dict[str, Any]],
+) -> None:
+    (template,) = [template for component, template in pods(objects) if component == "web"]
+    found = environment(objects, template)
+    scheme, inner = ("https", True) if "SMARTFIT_INTERNAL_CERT_FILE" in found else ("http", False)
+    assert found["SMARTFIT_WEB_API_URL"] == f"{scheme}://gym-{{domain}}.smartfit.svc.cluster.local:8000"
+    assert found["SMARTFIT_TRUSTED_PROXIES"]
+    secrets = {name for name in found if name.endswith("_FILE") and not name.startswith("SMARTFIT_INTERNAL_")}
+    assert secrets <= {"SMARTFIT_REDIS_URL_FILE"}
+    assert not [name for name in found if "DATABASE" in name or "KEYRING" in name or "STORAGE" in name]
+    probe = container_of(template)["readinessProbe"]
+    assert ("exec" in probe) == inner
 
 
 def test_access_is_beside_the_face_model_on_labelled_nodes_where_it_must_be() -> None:
