@@ -17,6 +17,7 @@ from platform_api.core.http import ServiceUnavailable, client
 from platform_api.core.internal_tls import internal_tls
 from tests.gateway_world import gateway_before, start
 from tests.waiting import wait_for
+from tests.web_process import WebProcess
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,3 +105,33 @@ def test_the_gateway_asks_health_and_passes_requests_over_it(service: Address, t
     finally:
         process.terminate()
         process.wait(10)
+
+
+def test_the_pages_process_shows_its_certificate_to_the_domains_and_asks_the_gateway_for_one(
+    service: Address, tmp_path: Path
+) -> None:
+    (tmp_path / "pages").mkdir()
+    settings = _settings(tmp_path, server(tmp_path, "web", client=True))
+    web = WebProcess(tmp_path / "pages", f"https://127.0.0.1:{service.port}", **settings)
+    shown = server(tmp_path, "gateway-inside", client=True)
+    made = gateway_before(
+        tmp_path, Limits(), auth=(service,), platform=(service,), web=(web.address,), live=(web.address,)
+    )
+    process = start(replace(made, upstream=Upstream(authority(tmp_path).chain, shown.chain, shown.key)), tmp_path)
+    try:
+        url, ca = f"https://127.0.0.1:{made.listen[0].port}", str(authority(tmp_path).chain)
+        wait_for(lambda: requests.get(f"{url}/app/login", verify=ca, timeout=10).ok, 30, "the pages")
+        inside = f"https://127.0.0.1:{web.port}"
+        with pytest.raises(requests.exceptions.ConnectionError):
+            requests.get(f"{inside}/app/login", verify=ca, timeout=10)
+
+        def answered() -> bool:
+            requests.post(f"{url}/app/login", data={"email": "a"}, headers={"Origin": url}, verify=ca, timeout=20)
+            figures = requests.get(f"{inside}/metrics", verify=ca, cert=(shown.chain, shown.key), timeout=10).text
+            return 'smartfit_outgoing_requests_total{outcome="answered",service="auth"}' in figures
+
+        wait_for(answered, 20, "the domain was asked, by certificate", every=1.0)
+    finally:
+        process.terminate()
+        process.wait(10)
+        web.close()
