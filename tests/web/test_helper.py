@@ -15,6 +15,7 @@ from playwright.sync_api import Dialog, Page, Response, Route, expect
 
 from infra.local.demo.client import Account, Refused
 from tests.waiting import wait_for
+from tests.web import taught
 from tests.web_world import SHOTS, WebWorld, check_page
 
 WON = 1300
@@ -323,7 +324,7 @@ def test_money_is_withdrawn_and_taken_back(web: WebWorld, place: Place, photos: 
     account = web.person("도우미", "helper")
     hand_in(web, account, place, photos(1))
     web.api("POST", "/helper/v1/adjustments", json={"helper_id": account.member_id, "won": 20_000, "reason": "=보너스"})
-    with web.page(account, "/app/work/withdrawals") as page:
+    with web.page(account, "/app/work/earnings/withdrawals") as page:
         for field, value in (
             ("won", "30,000"),
             ("bank", "한빛은행"),
@@ -339,19 +340,19 @@ def test_money_is_withdrawn_and_taken_back(web: WebWorld, place: Place, photos: 
         expect(page.locator("[role=alert]")).to_contain_text("20,000원")
         page.fill("#f-won", "15,000원")
         page.click("text=출금 신청")
-        page.wait_for_url("**/app/work/withdrawals?asked=1")
+        page.wait_for_url("**/app/work/earnings/withdrawals?asked=1")
         expect(page.locator("#available")).to_have_text("5,000원")
         expect(page.locator(".cards li")).to_contain_text("···8901")
         page.click("text=신청 취소")
         page.click("text=네, 취소합니다")
-        page.wait_for_url("**/app/work/withdrawals?cancelled=1")
+        page.wait_for_url("**/app/work/earnings/withdrawals?cancelled=1")
         expect(page.locator("#available")).to_have_text("20,000원")
         page.goto(f"{web.url}/app/work/earnings")
         rows = page.locator(".statement tbody tr")
         expect(rows).to_have_count(3)
         expect(rows.nth(0)).to_contain_text("20,000원")
         expect(rows.nth(1)).to_contain_text("5,000원")
-        text = page.evaluate("fetch('/app/work/statement.csv').then((answer) => answer.text())")
+        text = page.evaluate("fetch('/app/work/earnings/statement.csv').then((answer) => answer.text())")
         assert ",'=보너스,20000,20000," in text
 
 
@@ -397,6 +398,18 @@ def test_each_page_with_something_on_it(web: WebWorld, place: Place, photos: Pho
     for path, name in (
         ("", "helper-work"), ("/branches", "helper-branches"), ("/tasks", "helper-tasks"),
         (f"/tasks/{done}", "helper-task"), (f"/tasks/{back}", "helper-task-redo"),
-        (f"?redo_of={back}", "helper-redo"), ("/earnings", "helper-earnings"), ("/withdrawals", "helper-withdrawals"),
+        (f"?redo_of={back}", "helper-redo"), ("/earnings", "helper-earnings"), ("/earnings/withdrawals", "helper-withdrawals"),
     ):  # fmt: skip
         check_page(web, account, f"/app/work{path}", name)
+
+
+def test_a_trained_judge_says_how_sure_it_is(
+    web: WebWorld, place: Place, helper_person: Account, data_dir: Path
+) -> None:
+    pictures = taught.teach(web, data_dir)[:2]
+    task = taught.hand_in(web, web.token(helper_person), place.branch_id, pictures)
+    with web.page(helper_person, f"/app/work/tasks/{task['task_id']}") as page:
+        expect(page.locator("#verdict .photos li", has_text="확신")).not_to_have_count(0, timeout=20_000)
+        expect(page.locator("#verdict .steps")).to_contain_text("지점장 확인 대기")
+        shown = {"done": "완료", "not_done": "미완료", "unclear": "판단 못 함"}[task["verdict"]]
+        expect(page.locator("#verdict .steps .mark")).to_have_text(shown)

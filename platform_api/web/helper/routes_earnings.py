@@ -33,7 +33,7 @@ def earnings() -> Response:
     )  # fmt: skip
 
 
-@helper.get("/app/work/statement.csv")
+@helper.get("/app/work/earnings/statement.csv")
 @for_roles("helper")
 def statement_csv() -> Response:
     """The whole statement as a file."""

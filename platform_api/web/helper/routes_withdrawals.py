@@ -15,14 +15,14 @@ A_PAGE = 20
 DESTINATION = ("bank", "account_number", "holder")
 
 
-@helper.get("/app/work/withdrawals")
+@helper.get("/app/work/earnings/withdrawals")
 @for_roles("helper")
 def withdrawals() -> Response:
     """The form, and earlier requests."""
     return _page({})
 
 
-@helper.post("/app/work/withdrawals")
+@helper.post("/app/work/earnings/withdrawals")
 @for_roles("helper")
 def withdraw() -> Response:
     """Ask for money to be paid out."""
@@ -42,7 +42,7 @@ def withdraw() -> Response:
     return make_response(redirect(url_for("helper.withdrawals", asked="1"), 303))
 
 
-@helper.post("/app/work/withdrawals/<withdrawal_id>/cancel")
+@helper.post("/app/work/earnings/withdrawals/<withdrawal_id>/cancel")
 @for_roles("helper")
 def cancel_withdrawal(withdrawal_id: str) -> Response:
     """Take a request back."""

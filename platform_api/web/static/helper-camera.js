@@ -34,7 +34,7 @@
     for (const button of [shutter, again, another]) button.disabled = sending;
     pick.classList.toggle("main", !live && photos.length === 0);
     pick.hidden = full || (live && reviewing);
-    strip.hidden = photos.length === 0;
+    strip.hidden = photos.length === 0 || (reviewing && photos.length === 1);
     strip.replaceChildren(...photos.map((photo, index) => {
       const item = document.createElement("li"), picture = document.createElement("img"), away = document.createElement("button");
       picture.src = url(photo); picture.alt = say(`사진 ${index + 1}`, `Photo ${index + 1}`) + (bad.has(photo) ? `: ${bad.get(photo)}` : "");
