@@ -192,12 +192,12 @@ def _local_replies() -> Json:
             "body_format_override": {"json_format": body(problem), "content_type": "application/problem+json"},
         }
 
-    def for_people(problem: GatewayProblem) -> Json:
+    def for_people(problem: GatewayProblem, asked: Json, html: str) -> Json:
         mapped = mapper(problem, "EQ", problem.status)
-        mapped["filter"] = {"and_filter": {"filters": [mapped["filter"], _path("/app/"), _ACCEPTS_HTML]}}
+        mapped["filter"] = {"and_filter": {"filters": [mapped["filter"], _path("/app/"), asked]}}
         mapped["headers_to_add"].append(header("content-security-policy", DATA_POLICY))
         page = {
-            "text_format_source": {"inline_string": problems.page(problem)},
+            "text_format_source": {"inline_string": html},
             "content_type": "text/html; charset=utf-8",
         }
         return {**mapped, "body_format_override": page}
@@ -220,7 +220,9 @@ def _local_replies() -> Json:
     }
     mappers = [mapper(problem, "EQ", status) for status, problem in known.items()]
     mappers += [{**mapper(known[told], "EQ", status), "status_code": told} for status, told in TOKEN_REFUSED.items()]
-    pages = [for_people(known[status]) for status in problems.OF_PAGES]
+    told = [known[status] for status in problems.OF_PAGES]
+    pages = [for_people(problem, _PART_OF_PAGE, problems.part_of_page(problem)) for problem in told]
+    pages += [for_people(problem, _ACCEPTS_HTML, problems.page(problem)) for problem in told]
     return {"mappers": [no_keys, login, refused, *pages, *mappers, mapper(OTHER, "GE", 400)]}
 
 
@@ -232,6 +234,7 @@ def _refused_because(message: str) -> Json:
     return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}
 
 
+_PART_OF_PAGE: Json = {"header_filter": {"header": {"name": "hx-request", "present_match": True}}}
 _ACCEPTS_HTML: Json = {"header_filter": {"header": {"name": "accept", "string_match": {"contains": "text/html"}}}}
 
 

@@ -57,12 +57,22 @@ OF_PAGES = (413, 429, 502, 503, 504)
 
 def page(problem: GatewayProblem) -> str:
     """HTML for whoever looks at a page that the gateway cannot bring."""
-    said = {413: problem, 429: problem}.get(problem.status, AWAY)
+    said = _said(problem)
     return (
         '<!doctype html><html lang="ko"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f'<title>Smart Fitness</title><h1>{said.detail}</h1><p lang="en">{said.detail_en}</p>'
         '<p><a href="/app/">처음으로 · Start</a></p></html>\n'
     )
+
+
+def part_of_page(problem: GatewayProblem) -> str:
+    """HTML for a page that asked for a part of itself, as the pages show their problems."""
+    said = _said(problem)
+    return f'<div class="problem" role="alert"><p>{said.detail}</p><p lang="en">{said.detail_en}</p></div>\n'
+
+
+def _said(problem: GatewayProblem) -> GatewayProblem:
+    return {413: problem, 429: problem}.get(problem.status, AWAY)
 
 
 def body(problem: GatewayProblem) -> dict[str, str]:

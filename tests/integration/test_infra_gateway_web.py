@@ -179,6 +179,9 @@ def test_web_that_is_away_is_told_as_a_page(tmp_path: Path) -> None:
         answer = world.get("/app/login", headers=HTML)
         assert answer.status_code == 503
         assert "화면을 잠시 불러올 수 없습니다" in answer.text
+        part = world.get("/app/login", headers={"HX-Request": "true", "Accept": "*/*"}).text
+        assert 'role="alert"' in part
+        assert "<html" not in part
         assert world.get("/app/login").headers["Content-Type"] == "application/problem+json"
 
 
