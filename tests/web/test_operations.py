@@ -17,6 +17,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import Connection, create_engine, text
 
+from infra.local.demo.client import Refused
 from infra.local.services import ROOT
 from tests.laundry_world import as_folder, chosen
 from tests.local_world import bare
@@ -252,8 +253,14 @@ def test_money_is_paid_or_refused(web: WebWorld, branch_id: str, photos: list[Pa
     helper = web.person("도우미", "helper")
     token = web.token(helper)
     task = hand_in(web, token, branch_id, photos[:1])
-    said = {"decision": "correct", "label": "done", "reason": "잘 걸려 있어요"}
-    web.api("POST", f"/branch/v1/tasks/{task['task_id']}/decision", json=said, headers={"If-Match": "*"})
+    decided = f"/branch/v1/tasks/{task['task_id']}/decision"
+    try:
+        said = {"decision": "correct", "label": "done", "reason": "잘 걸려 있어요"}
+        web.api("POST", decided, json=said, headers={"If-Match": "*"})
+    except Refused as refused:  # the judge thinks so too
+        if refused.code != "nothing_corrected":
+            raise
+        web.api("POST", decided, json={"decision": "confirm"}, headers={"If-Match": "*"})
     wait_for(lambda: web.api("GET", "/helper/v1/balance", token)["available_won"], 30, "a reward")
     given = {"helper_id": helper.member_id, "won": 30_000, "reason": "시험"}
     web.api("POST", "/helper/v1/adjustments", json=given)

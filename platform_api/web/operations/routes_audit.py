@@ -18,7 +18,7 @@ from platform_api.web.operations.asking import answers, get
 from platform_api.web.pages import backend, for_roles, page_url, show
 from platform_api.web.settings import WebSettings
 
-EACH, REPORTS = 30, 7
+EACH, MOST, REPORTS = 30, 50, 7
 FIELDS = ("actor", "action", "target", "domain", "from", "to")
 
 
@@ -66,6 +66,9 @@ def _search(asked: Mapping[str, str]) -> dict[str, Any]:
     except Problem as problem:
         raise _wrong_filter(problem) if problem.status == 422 else problem from problem
     rows, before = merged(found)
+    if len(rows) > MOST:
+        rows = rows[:MOST]
+        before = rows[-1]["at"]
     return {"rows": rows, "away": away, "more_url": page_url(before=before) if before else None}
 
 

@@ -13,28 +13,28 @@ from platform_api.web.operations.routes_models import UNDER_WAY
 from platform_api.web.pages import backend, for_roles, idempotency_key, show
 
 
-@operations.get("/app/ops/deployments/<deployment_id>")
+@operations.get("/app/ops/models/deployments/<deployment_id>")
 @for_roles("operator")
 def deployment(deployment_id: str) -> Response:
     """How far it is."""
     return _shown(deployment_id)
 
 
-@operations.get("/app/ops/deployments/<deployment_id>/now")
+@operations.get("/app/ops/models/deployments/<deployment_id>/now")
 @for_roles("operator")
 def deployment_now(deployment_id: str) -> Response:
     """The part of the page that is asked for again and again."""
     return part("operations/deployment_now.html", **_story(deployment_id))
 
 
-@operations.post("/app/ops/deployments/<deployment_id>/promote")
+@operations.post("/app/ops/models/deployments/<deployment_id>/promote")
 @for_roles("operator")
 def promote(deployment_id: str) -> Response:
     """Send it on to what comes next, without waiting for samples."""
     return _done(deployment_id, "promote")
 
 
-@operations.post("/app/ops/deployments/<deployment_id>/cancel")
+@operations.post("/app/ops/models/deployments/<deployment_id>/cancel")
 @for_roles("operator")
 def cancel(deployment_id: str) -> Response:
     """Take it back."""

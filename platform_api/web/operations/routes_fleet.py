@@ -78,7 +78,7 @@ def _fleet() -> dict[str, Any]:
     return {"branches": branches, "placed": placed, "drawing": drawing, "totals": totals, "away": away}
 
 
-_NOTHING = {
+_NOTHING: dict[str, Any] = {
     "equipment": 0,
     "by_state": {},
     "open_faults": 0,

@@ -31,21 +31,21 @@ def start_training(model: str) -> Response:
     return back(url_for("operations.training", training_id=asked["training_id"]))
 
 
-@operations.get("/app/ops/trainings/<training_id>")
+@operations.get("/app/ops/models/trainings/<training_id>")
 @for_roles("operator")
 def training(training_id: str) -> Response:
     """How far it is, and its log."""
     return show("operations/training.html", dagster=DAGSTER, **_training(training_id))
 
 
-@operations.get("/app/ops/trainings/<training_id>/now")
+@operations.get("/app/ops/models/trainings/<training_id>/now")
 @for_roles("operator")
 def training_now(training_id: str) -> Response:
     """The part of it that is asked for again and again."""
     return part("operations/training_now.html", **_training(training_id))
 
 
-@operations.post("/app/ops/trainings/<training_id>/cancel")
+@operations.post("/app/ops/models/trainings/<training_id>/cancel")
 @for_roles("operator")
 def cancel_training(training_id: str) -> Response:
     """Stop it."""
