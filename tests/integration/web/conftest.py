@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import requests
 from argon2 import PasswordHasher
@@ -125,11 +127,15 @@ class World:
 def started(postgres: Any, keys: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     installed()
     folder: Path = tmp_path_factory.mktemp("web")
+    # Envoy says the machine's own address where somebody comes by loopback.
+    own = {each.address for found in psutil.net_if_addrs().values() for each in found if each.family == socket.AF_INET}
+    trusted = {"SMARTFIT_TRUSTED_PROXIES": ",".join(["127.0.0.0/8", *sorted(own)])}
     redis = RedisServer(folder)
     redis.start()
     port = free_port()
     settings = {
         **os.environ,
+        **trusted,
         "SMARTFIT_ENVIRONMENT": "test",
         "SMARTFIT_DOMAINS": "auth",
         "SMARTFIT_API_PORT": str(port),
@@ -153,7 +159,7 @@ def started(postgres: Any, keys: Any, tmp_path_factory: pytest.TempPathFactory) 
         except requests.RequestException:
             return False
 
-    webs = [WebProcess(folder, url, SMARTFIT_REDIS_URL=redis.url) for _ in range(2)]
+    webs = [WebProcess(folder, url, SMARTFIT_REDIS_URL=redis.url, **trusted) for _ in range(2)]
     webs.append(WebProcess(folder, NOWHERE))
     try:
         wait_for(ready, 90, "auth")

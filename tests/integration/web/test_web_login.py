@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from urllib.parse import quote
 
 import jwt
 import pytest
+import requests
 
+from infra.gateway.description import Address, Limits, Rate
+from infra.local.certificates import authority
+from tests.gateway_world import gateway_before, start
 from tests.integration.web.conftest import ADDRESS_FAILURES, PASSWORD, World, cookies
 
 ACCESS, REFRESH, OPERATOR = "__Secure-smartfit-access", "__Secure-smartfit-session", "__Secure-smartfit-operator"
@@ -127,6 +133,30 @@ def test_a_lockout_counts_the_clients_address_and_not_that_of_the_pages(world: W
     assert world.browser(X_Forwarded_For=f"192.0.2.1, {attacker}").log_in(world.member()).status_code == 429
     # The same pages, another address.
     assert world.browser(X_Forwarded_For=somebody).log_in(world.member()).status_code == 303
+
+
+def test_the_address_comes_through_the_gateway_and_the_pages_to_auth(world: World, tmp_path: Path) -> None:
+    auth, web = Address("127.0.0.1", int(world.auth_url.rsplit(":", 1)[1])), world.one.address
+    limits = Limits(sensitive=Rate(100, 200))
+    made = gateway_before(tmp_path, limits, auth=(auth,), platform=(auth,), web=(web,), live=(web,))
+    # A load balancer of our own says who asks.
+    process = start(replace(made, proxies_before=1), tmp_path)
+    url = f"https://127.0.0.1:{made.listen[0].port}"
+
+    def log_in(address: str, password: str) -> int:
+        return requests.post(
+            f"{url}/app/login", data={"email": world.member(), "password": password}, verify=str(authority(tmp_path).chain),
+            headers={"Origin": url, "X-Forwarded-For": address}, allow_redirects=False, timeout=30,
+        ).status_code  # fmt: skip
+
+    try:
+        attacker = [log_in("198.51.100.21", "wrong") for _ in range(ADDRESS_FAILURES)]
+        assert attacker == [401] * ADDRESS_FAILURES
+        assert log_in("198.51.100.21", PASSWORD) == 429
+        assert log_in("198.51.100.22", PASSWORD) == 303
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 def test_signing_out_ends_the_session_at_auth_and_clears_a_shared_phone(world: World) -> None:
