@@ -80,7 +80,8 @@ def cards(page: Page) -> Any:
 
 
 def center(page: Page, name: str) -> tuple[float, float]:
-    box = page.locator(f".map a[aria-label*='{name}'] .dot").bounding_box()
+    number = page.locator(f".map a[aria-label*='{name}']").get_attribute("data-number")
+    box = page.locator(f".map .dot[data-number='{number}']").bounding_box()
     assert box
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
