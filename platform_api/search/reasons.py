@@ -55,7 +55,8 @@ def why(ranked: Ranked) -> list[Reason]:
     if context.taste is not None:
         visits = context.taste.visited.get(source["branch_id"], 0)
         if visits:
-            found.append(Reason("visited", f"{visits}번 다녀온 곳", f"You have been here {visits} times"))
+            times = "once" if visits == 1 else f"{visits} times"
+            found.append(Reason("visited", f"{visits}번 다녀온 곳", f"You have been here {times}"))
         elif liked := _liked(source, context.taste):
             ko, en = ", ".join(c.ko for c in liked), ", ".join(c.en.lower() for c in liked)
             found.append(Reason("personal", f"좋아하시는 점: {ko}", f"What you like: {en}"))
