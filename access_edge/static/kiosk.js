@@ -166,10 +166,14 @@ async function turnHead() {
       render();
       return;
     }
-    take(told);
-    if (told.stage !== "challenge") return;
+    if (told.stage !== "challenge") {
+      take(told);
+      return;
+    }
     // What to do better is read before the arrow comes again.
-    show("hint", told.message, told.message_en);
+    now.told = { ...told, stage: "hint" };
+    now.hints = 2;
+    render();
     await sleep(2 * READ_MS);
   }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -340,7 +341,7 @@ def test_a_turn_of_the_head_is_asked_for_on_the_screen(web: WebWorld, node: Node
         shot(page, "turn")
         # A photo does not turn: what to do better is told, and it is asked again.
         expect(page.locator("#turn")).to_be_hidden(timeout=15_000)
-        expect(page.locator("#words")).to_contain_text("조금 더 크게")
+        expect(page.locator("#words")).to_contain_text(re.compile("조금 더 크게|먼저 카메라를 정면으로"))
         expect(page.locator("#turn")).to_be_visible()
 
 
