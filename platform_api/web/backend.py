@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import requests
 import structlog
-from flask import Response, copy_current_request_context, g, request
+from flask import Response, g, request
 
 from platform_api.core.addresses import caller_address
 from platform_api.core.errors import Problem
@@ -130,22 +130,16 @@ class Backend:
 
         A page shows what it could get: one domain that is away takes only its own part of the page along.
         """
-        token = g.get("access_token")
 
         def asked(question: Callable[[], T]) -> T | Problem:
-            # What is copied into the thread is the request, not `g`.
-            if token:
-                g.access_token = token
             try:
                 return question()
             except Problem as problem:
                 return problem
 
-        # With the trace, and what log lines have in common.
-        runs = [
-            self._pool.submit(copy_context().run, copy_current_request_context(asked), question)
-            for question in questions
-        ]
+        # In a copy of the context, which has the request itself, `g`, the trace, and what log lines have in common. A copy
+        # of the request would be torn down in each thread, and the request's span ended there.
+        runs = [self._pool.submit(copy_context().run, asked, question) for question in questions]
         return [run.result() for run in runs]
 
     def _ask(self, method: str, path: str, *, params: dict[str, Any] | None, **options: Any) -> requests.Response:
