@@ -161,6 +161,7 @@ def test_a_message_comes_from_the_sender_to_the_screen(web: WebWorld, language: 
         assert page.evaluate(SHOWN) == []
 
         path = f"/notification/v1/notifications/{message['tag']}"
+        token = web.token(account)  # other roles, another token
         wait_for(lambda: web.api("GET", path, token)["read_at"], 10, "what was tapped is read")
 
 
