@@ -1,5 +1,6 @@
 """The way to the web clients through a real Envoy: the real process of the pages, whose domains are away, and a server that streams."""
 
+import functools
 import http.server
 import threading
 import time
@@ -235,7 +236,7 @@ def test_no_page_fails_while_web_is_restarted_one_by_one(tmp_path: Path) -> None
                 web.stop()
                 web.start()
                 web.ready()
-                wait_for(lambda web=web: in_service(described, "web", web.address), 30, "back in service")
+                wait_for(functools.partial(in_service, described, "web", web.address), 30, "back in service")
         finally:
             enough.set()
             for asker in askers:

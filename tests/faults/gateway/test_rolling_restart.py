@@ -1,9 +1,10 @@
-"""Every domain in two processes of its own behind the real gateway, restarted one by one as a cluster does it: no request fails.
+"""Every domain, and the web clients, in two processes of their own behind the real gateway, restarted one by one as a cluster does it: no request fails.
 
 They are told to stop (SIGTERM) and nothing else: that they leave the gateway's rotation first is their own doing. Each client
 renews its session all the while, which an answer that was lost would end. What happened is told in build/faults/rolling.json.
 """
 
+import functools
 import json
 import os
 import subprocess
@@ -23,6 +24,7 @@ from infra.local.credentials import OPERATOR_EMAIL, Credentials
 from infra.local.postgres import free_port
 from infra.local.state import State
 from platform_api.core.database import DOMAINS
+from platform_api.web.signin import ACCESS
 from tests.backup_world import place, prepared, served
 from tests.gateway_world import in_service, start
 from tests.local_world import bare
@@ -42,8 +44,9 @@ READS = {
     "monitoring": "/monitoring/v1/faults",
     "notification": "/notification/v1/preferences",
     "mlops": "/mlops/v1/models",
+    "web": "/app/notifications",
 }
-BAR = "0 of the requests failed, reads of every domain and renewals of sessions, while each of its processes was restarted"
+BAR = "0 of the requests failed, pages, reads of every domain and renewals of sessions, while each of its processes was restarted"
 
 
 class Instance:
@@ -65,11 +68,12 @@ class Instance:
         }
         if domain != "auth":
             del self._settings["SMARTFIT_JWT_KEYS_DIR"]
+        self._command = services.API
         self.process = self.start()
 
     def start(self) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(services.API, env=self._settings, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self._command, env=self._settings, stdout=log, stderr=log)
         return self.process
 
     def ready(self) -> bool:
@@ -82,6 +86,25 @@ class Instance:
     def stop(self) -> None:
         self.process.terminate()
         assert self.process.wait(60) == 0
+
+
+class Pages(Instance):
+    """One process of the web clients; it asks the domains by way of the gateway, which knows their instances."""
+
+    def __init__(self, state: State, number: int, site: str) -> None:
+        self.domain, self.name = "web", f"web-{number}"
+        self.address = Address("127.0.0.1", free_port())
+        self._log = state.run / f"{self.name}.log"
+        self._settings = {
+            **bare(),
+            **environment.web(state),
+            "SMARTFIT_WEB_API_URL": site,
+            "SMARTFIT_INTERNAL_CA_FILE": str(state.tls / "ca.pem"),
+            "SMARTFIT_API_PORT": str(self.address.port),
+            "SMARTFIT_DRAIN_SECONDS": str(DRAIN_S),
+        }
+        self._command = services.WEB
+        self.process = self.start()
 
 
 @dataclass
@@ -119,15 +142,17 @@ class Load(threading.Thread):
             tokens = answer.json()
             self._refresh = tokens["refresh_token"]
             self._http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+            # As a browser has it, for the pages.
+            self._http.headers["Cookie"] = f"{ACCESS}={tokens['access_token']}"
 
     def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> requests.Response | None:
         try:
-            answer = self._http.request(method, self.url + path, json=body, timeout=30)
+            answer = self._http.request(method, self.url + path, json=body, timeout=30, allow_redirects=False)
         except requests.RequestException as error:
             self.failures.append(f"{method} {path}: {type(error).__name__}")
             return None
         self.statuses[str(answer.status_code)] += 1
-        if not answer.ok:
+        if answer.status_code != 200:
             self.failures.append(f"{method} {path}: {answer.status_code} {answer.text[:200]}")
         return answer
 
@@ -154,7 +179,7 @@ def world() -> Iterator[World]:
         made = subprocess.run(command, env=settings, input="go\n", capture_output=True, text=True, timeout=300)
         assert made.returncode == 0, made.stdout + made.stderr
         auth = Address("127.0.0.1", free_port())
-        instances = []
+        instances: list[Instance] = []
         for domain in DOMAINS:
             for number in (1, 2):
                 instances.append(Instance(state, held, domain, number, auth))
@@ -163,9 +188,14 @@ def world() -> Iterator[World]:
         certificates.server(state.tls, "gateway", environment.names(state))
         addresses = {domain: tuple(i.address for i in instances if i.domain == domain) for domain in DOMAINS}
         local = services.gateway(state)
-        gateway = replace(
-            local, clusters={**addresses, "platform": addresses["auth"], "dagster": local.clusters["dagster"]}
-        )
+        site = f"https://127.0.0.1:{local.listen[0].port}"
+        for number in (1, 2):
+            instances.append(Pages(state, number, site))
+            stack.callback(instances[-1].process.kill)
+        wait_for(lambda: all(each.ready() for each in instances), 90, "web is ready")
+        pages = tuple(each.address for each in instances if each.domain == "web")
+        others = {"platform": addresses["auth"], "web": pages, "live": pages, "dagster": local.clusters["dagster"]}
+        gateway = replace(local, clusters={**addresses, **others})
         process = start(gateway, folder)
         stack.callback(process.wait, 20)
         stack.callback(process.terminate)
@@ -175,7 +205,7 @@ def world() -> Iterator[World]:
 
 
 def test_no_request_fails_while_each_domain_is_restarted(world: World) -> None:
-    assert set(READS) == set(DOMAINS)
+    assert set(READS) == {*DOMAINS, "web"}
     stop = threading.Event()
     loads = [Load(world.url, world.verify, stop) for _ in range(CLIENTS)]
     for load in loads:
@@ -184,9 +214,8 @@ def test_no_request_fails_while_each_domain_is_restarted(world: World) -> None:
         instance.stop()
         instance.start()
         wait_for(instance.ready, 90, f"{instance.name} is ready again")
-        wait_for(
-            lambda i=instance: in_service(world.gateway, i.domain, i.address), 30, f"{instance.name} is back in service"
-        )
+        back = functools.partial(in_service, world.gateway, instance.domain, instance.address)
+        wait_for(back, 30, f"{instance.name} is back in service")
     stop.set()
     for load in loads:
         load.join(60)
