@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -76,10 +77,8 @@ def branch_names(domains: Backend, branch_ids: Iterable[str]) -> dict[str, str]:
     now = time.monotonic()
     missing = [branch_id for branch_id in wanted if _names.get(branch_id, (0.0, "", ""))[0] < now]
 
-    def ask(branch_id: str) -> Any:
-        return domains.get(f"/branch/v1/branches/{branch_id}")
-
-    for branch_id, found in zip(missing, domains.together(*(lambda b=b: ask(b) for b in missing)), strict=True):
+    questions = [functools.partial(domains.get, f"/branch/v1/branches/{branch_id}") for branch_id in missing]
+    for branch_id, found in zip(missing, domains.together(*questions), strict=True):
         if not isinstance(found, Problem):
             _names[branch_id] = (now + KEPT_S, found["name"], found["name_en"] or found["name"])
     return {branch_id: say(*_names.get(branch_id, (0.0, branch_id, branch_id))[1:]) for branch_id in wanted}
