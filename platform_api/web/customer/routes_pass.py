@@ -32,15 +32,18 @@ def pass_() -> Response:
     )
     if isinstance(memberships, Problem):
         raise memberships
-    branches = _branches(memberships)
+    branches = _ids(memberships)
     chosen = _chosen(branches)
+    code, *names = ask.together(lambda: _code(chosen) if chosen else {}, *map(_name_of, branches))
+    if isinstance(code, Problem):
+        raise code
     answer = show(
         "customer/pass.html",
         memberships=memberships,
-        branches=branches,
+        branches=_by_name(branches, names),
         chosen=chosen,
         face=None if isinstance(face, Problem) else face,
-        **(_code(chosen) if chosen else {}),
+        **code,
     )
     if chosen and request.args.get("branch"):
         answer.set_cookie(
@@ -75,31 +78,29 @@ def _code(branch_id: str) -> dict[str, Any]:
     return {"picture": Markup(picture), "seconds": max(1, round((ends - datetime.now(UTC)).total_seconds()))}  # noqa: S704
 
 
-def _branches(memberships: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Branches that the memberships open, by name."""
+def _ids(memberships: list[dict[str, Any]]) -> list[str]:
+    """Branches that the memberships open."""
     wanted = {branch_id for membership in memberships for branch_id in membership["branch_ids"]}
-    if not wanted:
-        return []
-    ask = backend()
     if EVERY_BRANCH in wanted:
-        found = ask.get("/branch/v1/branches", status="open", limit=MOST_BRANCHES)["items"]
-        return [{"branch_id": each["branch_id"], "name": each["name"]} for each in found]
-    ids = sorted(wanted)[:MOST_BRANCHES]
-    # A single one needs no name to be chosen by; it is asked for all the same, to be read above the code.
-    known = ask.together(*(_name_of(branch_id) for branch_id in ids))
+        found = backend().get("/branch/v1/branches", status="open", limit=MOST_BRANCHES)["items"]
+        return [each["branch_id"] for each in found]
+    return sorted(wanted)[:MOST_BRANCHES]
+
+
+def _by_name(ids: list[str], names: list[Any]) -> list[dict[str, str]]:
+    """The branches by their names; by their ids where a name could not be had: the gate opens all the same."""
     named = [
-        (branch_id, branch_id if isinstance(name, Problem) else name)
-        for branch_id, name in zip(ids, known, strict=True)
+        (branch_id if isinstance(name, Problem) else name, branch_id)
+        for branch_id, name in zip(ids, names, strict=True)
     ]
-    return [{"branch_id": branch_id, "name": name} for branch_id, name in sorted(named, key=lambda pair: pair[1])]
+    return [{"branch_id": branch_id, "name": name} for name, branch_id in sorted(named)]
 
 
 def _name_of(branch_id: str) -> Any:
     return lambda: str(backend().get(f"/access/v1/branches/{branch_id}")["name"])
 
 
-def _chosen(branches: list[dict[str, str]]) -> str | None:
-    ids = [branch["branch_id"] for branch in branches]
+def _chosen(ids: list[str]) -> str | None:
     for said in (request.args.get("branch"), request.cookies.get(BRANCH_COOKIE)):
         if said in ids:
             return said
