@@ -390,7 +390,15 @@ def test_tasks_of_others_and_pages_of_other_roles(
         expect(page.locator("main")).to_contain_text("다른 역할의 회원을 위한 곳입니다")
 
 
-def test_each_page_with_something_on_it(web: WebWorld, place: Place, photos: PhotosOf) -> None:
+PAGES = {
+    "work": {"": "work", "/branches": "branches", "?redo_of={back}": "redo"},
+    "tasks": {"/tasks": "tasks", "/tasks/{done}": "task", "/tasks/{back}": "task-redo"},
+    "money": {"/earnings": "earnings", "/earnings/withdrawals": "withdrawals"},
+}
+
+
+@pytest.mark.parametrize("pages", PAGES.values(), ids=PAGES)
+def test_each_page_with_something_on_it(web: WebWorld, place: Place, photos: PhotosOf, pages: dict[str, str]) -> None:
     account = web.person("도우미", "helper")
     done, back = (hand_in(web, account, place, photos(2), note="2층")["task_id"] for _ in range(2))
     decide(web, done, "done", "좋습니다")
@@ -399,12 +407,8 @@ def test_each_page_with_something_on_it(web: WebWorld, place: Place, photos: Pho
     wanted = {"won": 6000, "destination": {"bank": "한빛은행", "account_number": "123-4567-8901", "holder": "김도움"}}
     web.api("POST", "/helper/v1/withdrawals", web.token(account), json=wanted)
     wait_for(lambda: web.api("GET", "/helper/v1/balance", web.token(account))["available_won"] > 3000, 20, "the reward")
-    for path, name in (
-        ("", "helper-work"), ("/branches", "helper-branches"), ("/tasks", "helper-tasks"),
-        (f"/tasks/{done}", "helper-task"), (f"/tasks/{back}", "helper-task-redo"),
-        (f"?redo_of={back}", "helper-redo"), ("/earnings", "helper-earnings"), ("/earnings/withdrawals", "helper-withdrawals"),
-    ):  # fmt: skip
-        check_page(web, account, f"/app/work{path}", name)
+    for path, name in pages.items():
+        check_page(web, account, f"/app/work{path.format(done=done, back=back)}", f"helper-{name}")
 
 
 def test_a_trained_judge_says_how_sure_it_is(

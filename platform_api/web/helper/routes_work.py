@@ -30,8 +30,8 @@ few_at_once = Turnstile(
 def new() -> Response:
     """The camera, set to the branch and the kind of work of last time."""
     redo_of = request.args.get("redo_of")
-    former = backend().get(f"/helper/v1/tasks/{redo_of}") if redo_of else _last()
-    if redo_of and former["state"] != "redo":
+    former: dict[str, Any] | None = backend().get(f"/helper/v1/tasks/{redo_of}") if redo_of else _last()
+    if redo_of and former and former["state"] != "redo":
         return make_response(redirect(url_for("helper.task", task_id=redo_of), 303))
     branch_id = (None if redo_of else request.args.get("branch")) or (former or {}).get("branch_id")
     if not branch_id:
