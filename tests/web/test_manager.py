@@ -354,7 +354,9 @@ def strangers(web: WebWorld) -> list[dict[str, Any]]:
 
 
 def test_an_enrolment_that_looks_like_anothers_is_compared_and_rejected(web: WebWorld, data_dir: Path) -> None:
-    first, second, names = None, None, alike(data_dir)
+    names = alike(data_dir)
+    first: Account | None = None
+    second: Account | None = None
     try:
         while second is None:
             photos = sorted(next(names).glob("*.jpg"))
