@@ -46,7 +46,9 @@ def edit_review(review_id: str) -> Response:
         if problem.status in (401, 404):
             raise
         kept = None if problem.status == 412 else etag()
-        return review_form(own_review(review_id), wanted.told(problem), status=problem.status, problem=problem, etag=kept)
+        return review_form(
+            own_review(review_id), wanted.told(problem), status=problem.status, problem=problem, etag=kept
+        )
     return _to_gym(found.json["branch_id"], "edited")
 
 
