@@ -141,7 +141,11 @@ class Attendant:
                     409, "kiosk_elsewhere", "이 게이트의 키오스크가 다른 화면에서 열려 있습니다. 그 화면을 닫으면 여기서 이어집니다.",
                     "This gate's kiosk is open on another screen. Close that one and this one goes on.",
                 )  # fmt: skip
-            return do(visit, now)
+            try:
+                return do(visit, now)
+            finally:
+                # A film takes seconds to judge: the next look follows on it all the same.
+                visit.looked_at = self._clock()
         finally:
             turn.release()
 

@@ -56,6 +56,7 @@ class Visit:
 
     page: str = ""
     looked_at: float = -APART_S
+    begun_at: float = 0.0
     face_at: float = -GONE_S
     hold_until: float = 0.0
     faces_from: float = 0.0
@@ -73,7 +74,7 @@ class Visit:
             self.forget()
         elif now - self.looked_at > APART_S:
             self.answered = self._still = None
-        self.page, self.looked_at = page, now
+        self.page, self.looked_at, self.begun_at = page, now, now
         self._codes = {key: code for key, code in self._codes.items() if now - code.at < CODE_GONE_S}
         return True
 
@@ -136,7 +137,7 @@ class Visit:
 
     def passed_by_code(self) -> bool:
         """Whether a pass that opened the gate is still in sight."""
-        return any(code.granted and code.at == self.looked_at for code in self._codes.values())
+        return any(code.granted and code.at == self.begun_at for code in self._codes.values())
 
 
 def overlap(one: Face, other: Face) -> float:
