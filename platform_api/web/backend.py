@@ -142,6 +142,15 @@ class Backend:
         runs = [self._pool.submit(copy_context().run, asked, question) for question in questions]
         return [run.result() for run in runs]
 
+    def all_of(self, *questions: Callable[[], T]) -> list[T]:
+        """As `together`, for a page that is nothing without every one of them. Raises the first Problem."""
+        found: list[T] = []
+        for answer in self.together(*questions):
+            if isinstance(answer, Problem):
+                raise answer
+            found.append(answer)
+        return found
+
     def _ask(self, method: str, path: str, *, params: dict[str, Any] | None, **options: Any) -> requests.Response:
         domain = path.split("/", 2)[1]
         headers = options.pop("headers", None) or {}

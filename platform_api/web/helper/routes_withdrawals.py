@@ -57,13 +57,10 @@ def cancel_withdrawal(withdrawal_id: str) -> Response:
 
 def _page(said: dict[str, str], problem: Problem | None = None) -> Response:
     domains = backend()
-    balance, earlier = domains.together(
+    balance, earlier = domains.all_of(
         lambda: domains.get("/helper/v1/balance"),
         lambda: domains.get("/helper/v1/withdrawals", cursor=request.args.get("cursor"), limit=A_PAGE),
     )
-    for answer in (balance, earlier):
-        if isinstance(answer, Problem):
-            raise answer
     return show(
         "helper/withdrawals.html", problem.status if problem else 200,
         balance=balance, earlier=earlier, said=said, problem=problem, errors=_wrong(problem),

@@ -84,14 +84,11 @@ def end(window_id: str) -> Response:
 
 def _now(here: Branch) -> dict[str, Any]:
     get = partial(backend().get, branch_id=here.branch_id)
-    items, faults, windows = backend().together(
+    items, faults, windows = backend().all_of(
         partial(get, "/monitoring/v1/equipment", cursor=request.args.get("cursor"), limit=PAGE),
         partial(get, "/monitoring/v1/faults", open="true", limit=PAGE),
         partial(get, "/monitoring/v1/maintenance-windows", limit=PAGE),
     )
-    for answer in (items, faults, windows):
-        if isinstance(answer, Problem):
-            raise answer
     shown = sorted(items["items"], key=lambda each: (URGENT.index(each["state"]), each["name"]))
     return {
         "items": shown, "cursor": items["next_cursor"], "faults": faults["items"], "windows": windows["items"],
@@ -101,15 +98,12 @@ def _now(here: Branch) -> dict[str, Any]:
 
 def _item(equipment_id: str, status: int = 200, **values: Any) -> Response:
     get, path = backend().get, f"/monitoring/v1/equipment/{equipment_id}"
-    found, history, faults, windows = backend().together(
+    found, history, faults, windows = backend().all_of(
         partial(get, path),
         partial(get, f"{path}/history", cursor=request.args.get("cursor"), limit=LINES),
         partial(get, "/monitoring/v1/faults", equipment_id=equipment_id, open="true", limit=LINES),
         partial(get, "/monitoring/v1/maintenance-windows", equipment_id=equipment_id, limit=LINES),
     )
-    for answer in (found, history, faults, windows):
-        if isinstance(answer, Problem):
-            raise answer
     return page(
         "item.html", of(found["branch_id"]), status, item=found, history=history["items"],
         cursor=history["next_cursor"], faults=faults["items"], windows=windows["items"], names={}, **values,

@@ -44,13 +44,10 @@ def decide_held(review_id: str) -> Response:
 
 
 def _compared(review_id: str, problem: Problem | None = None) -> Response:
-    pending, crops = backend().together(
+    pending, crops = backend().all_of(
         partial(backend().get, "/auth/v1/face-reviews", limit=200),
         partial(backend().get, f"/auth/v1/face-reviews/{review_id}/photos"),
     )
-    for answer in (pending, crops):
-        if isinstance(answer, Problem):
-            raise answer
     review = next((each for each in pending["items"] if each["review_id"] == review_id), None)
     status = problem.status if problem else 200
     return show("manager/held_review.html", status, review_id=review_id, review=review, crops=crops, problem=problem)
