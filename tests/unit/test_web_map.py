@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from platform_api.web.customer.map import MARGIN, SIZE, draw
+from platform_api.web.maps import MARGIN, SIZE, draw
 
 SEONGSU, NOWON, PANGYO = (37.5446, 127.0559), (37.654, 127.056), (37.39, 127.11)
 

@@ -9,8 +9,8 @@ from flask import Response, request, url_for
 from platform_api.core.errors import Problem
 from platform_api.web.customer import customer
 from platform_api.web.customer.finding import KILOMETRES, Wish
-from platform_api.web.customer.map import SIZE, draw
 from platform_api.web.customer.names import distance, named
+from platform_api.web.maps import SIZE, draw
 from platform_api.web.pages import backend, show
 from platform_api.web.words_gyms import AMENITIES, GYMS
 

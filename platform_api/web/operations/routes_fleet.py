@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response
 
-from platform_api.web.customer.map import Drawing, draw
+from platform_api.web.maps import Drawing, draw
 from platform_api.web.operations import operations
 from platform_api.web.operations.asking import answers, every, get, part
 from platform_api.web.pages import for_roles, show
