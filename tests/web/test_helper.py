@@ -302,8 +302,8 @@ def test_a_session_that_ends_in_the_middle_loses_no_photo(web: WebWorld, place: 
         expect(page.locator("#shutter")).to_be_visible()
         expect(page.locator("#outbox")).to_be_hidden()
         page.context.clear_cookies()
+        # The page they arrive on is the one that sends what waits.
         web.log_in(page, account)
-        page.goto(f"{web.url}/app/work?branch={place.branch_id}")
         expect(page.locator("#sent")).to_contain_text("기다리던 작업을 보냈습니다", timeout=20_000)
         assert len(handed_in(web, account)) == 1
         assert handed_in(web, other) == []

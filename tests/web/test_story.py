@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from infra.local.demo.client import Account
 from tests.waiting import wait_for
-from tests.web.test_customer_account import ME, PASSWORD, agree, fill_sign_up, good_photos
+from tests.web.test_customer_account import ME, PASSWORD, agree, fill_sign_up, good_photos, judged
 from tests.web.test_kiosk import DENIED, GRANTED
 from tests.web_world import WebWorld
 
@@ -34,7 +34,7 @@ def test_a_member_enrols_on_the_phone_and_walks_in_at_the_kiosk(web: WebWorld, l
             if page.locator("#shots .mark.good").count() >= 3:
                 break
             page.click("#shoot:not(:disabled)")
-            page.wait_for_function("!document.querySelector('#shots li:last-child .said')?.textContent.includes('…')")
+            judged(page)
         page.click("#send")
         page.wait_for_url("**/app/face?done=*")
     account = Account(web.api("GET", ME, web.platform.sign_in(email, PASSWORD)[0])["member_id"], email, PASSWORD)
