@@ -24,7 +24,7 @@ from tests.local_world import bare, installation
 from tests.waiting import wait_for
 from tests.web_world import CHROMIUM, WebWorld
 
-PORT_BASE = 27440
+PORT_BASE = 26940
 RUNNING = "SMARTFIT_WEB_STATE"
 
 

@@ -116,6 +116,21 @@ def test_a_suggestion_completes_the_sentence(web: WebWorld, gyms: Gyms) -> None:
         expect(cards(page).first).to_contain_text("판교점")
 
 
+def test_a_sentence_is_composed_by_an_input_method(web: WebWorld, gyms: Gyms) -> None:
+    with web.page(path="/app/find") as page:
+        page.focus("#f-q")
+        page.keyboard.type(f"{gyms.word} ")
+        keys = page.context.new_cdp_session(page)
+        for syllable, steps in (("사", "ㅅ사"), ("우", "ㅇ우"), ("나", "ㄴ나")):
+            for step in steps:
+                keys.send("Input.imeSetComposition", {"text": step, "selectionStart": 1, "selectionEnd": 1})
+                # Slowly enough that answers come in between.
+                page.wait_for_timeout(300)
+            keys.send("Input.insertText", {"text": syllable})
+        expect(page.locator("#f-q")).to_have_value(f"{gyms.word} 사우나")
+        expect(cards(page).first).to_contain_text("성수점")
+
+
 def test_an_answer_that_comes_late_does_not_show(web: WebWorld, gyms: Gyms) -> None:
     held: list[Route] = []
     sauna = "%EC%82%AC%EC%9A%B0%EB%82%98"
