@@ -57,6 +57,6 @@ def test_a_member_enrols_on_the_phone_and_walks_in_at_the_kiosk(web: WebWorld, l
         token = web.token(account)
         wait_for(lambda: web.api("GET", "/access/v1/entries", token)["items"], 30, "the centre has the entry")
         with web.page(account, "/app/entries") as page:
-            expect(page.locator("main")).to_contain_text("로컬 지점")
+            expect(page.locator("main")).to_contain_text("얼굴을 알아보았습니다")
     finally:
         web.platform.erase(account.member_id)
