@@ -89,7 +89,7 @@ def pages_of(session: requests.Session, url: str, starts: tuple[str, ...]) -> li
     found: list[str] = []
     for start in starts:
         bar = LINK.search(session.get(url + start, timeout=20).text)
-        found += re.findall(r'href="(/app/[^"]*)"', bar.group()) if bar else [start]
+        found += re.findall(r'href="(/app/(?!static/)[^"]*)"', bar.group()) if bar else [start]
     return list(dict.fromkeys(found))
 
 
