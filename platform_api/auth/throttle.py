@@ -94,8 +94,11 @@ class Attempt:
         """Forget the account's failures, and take this attempt back from the address."""
         # In the same order as `begin`: the same account may be signing in elsewhere at this moment.
         both = select(Throttle.key).where(Throttle.key.in_([self._account, self._address]))
-        session.execute(both.order_by(Throttle.key).with_for_update())
-        session.execute(delete(Throttle).where(Throttle.key == self._account))
+        locked = set(session.scalars(both.order_by(Throttle.key).with_for_update()))
+        # Another success may have forgotten the account meanwhile. A row that came back since is of later attempts
+        # alone, and waiting for it here would be out of order.
+        if self._account in locked:
+            session.execute(delete(Throttle).where(Throttle.key == self._account))
         free_again = Throttle.count - 1 < self._address_limit.free
         session.execute(
             update(Throttle)
