@@ -8,7 +8,7 @@ export SMARTFIT_DATA ?= $(wildcard $(abspath ../shared/data))
 # The web clients are looked at in a real browser, with letters for Korean.
 CHROMIUM := /usr/bin/chromium
 
-.PHONY: help setup run demo-learning test test-web lint fmt bench faults check-infra audit-dependencies clean
+.PHONY: help setup run demo-learning test test-web lint fmt bench faults report check-infra audit-dependencies clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,10 +47,13 @@ fmt: setup ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 bench: setup ## benchmarks; NAME=gate for one; JSON into build/bench
-	$(BIN)/python -m tests.benchmarks $(NAME)
+	SMARTFIT_PROOF_SIZE=full $(BIN)/python -m tests.benchmarks $(NAME)
 
 faults: setup ## damage done on purpose; NAME=events for one; JSON into build/faults
-	$(BIN)/pytest -m faults --override-ini=addopts="--import-mode=importlib -ra" $(if $(filter all,$(NAME)),,tests/faults/$(NAME))
+	SMARTFIT_PROOF_SIZE=full $(BIN)/pytest -m faults --override-ini=addopts="--import-mode=importlib -ra" tests/faults$(if $(filter all,$(NAME)),,/$(NAME))
+
+report: setup ## tests/benchmarks/RESULTS.md and its plots, out of what bench and faults left in build
+	$(BIN)/python -m tests.report
 
 check-infra: setup ## what operations rest on, rendered, linted and validated
 	$(BIN)/python -m infra.checks

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from tests.benchmarks.gate import galleries, photos, recognition
-from tests.benchmarks.gate.timing import table
+from tests.results import table
 
 OUT = Path("build/bench/gate.json")
 

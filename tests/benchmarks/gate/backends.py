@@ -29,7 +29,8 @@ from ml_bentos.face.protocol import photos_of
 from ml_bentos.face.quality import assess
 from ml_bentos.face.vectors import normalise
 from tests.benchmarks.gate.photos import folder
-from tests.benchmarks.gate.timing import percentiles, table, timed
+from tests.benchmarks.gate.timing import percentiles, timed
+from tests.results import save, table
 
 OUT = Path("build/bench/gate_backends.json")
 

@@ -29,7 +29,7 @@ from typing import Any
 from ml_bentos.face import weights
 from ml_bentos.face.population import load_metadata
 from ml_bentos.face.thresholds import Thresholds
-from tests.benchmarks.gate.timing import table
+from tests.results import table
 
 SIZES = (1, 100, 300, 1_000, 3_000, 10_000, 100_000)
 FPIRS = (0.01, 0.003, 0.001, 0.0003)

@@ -1,7 +1,7 @@
-"""Percentiles of repeated calls, and the table all parts of this benchmark print."""
+"""Percentiles of repeated calls."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,17 +23,3 @@ def timed(call: Callable[[], Any], repeats: int, warm_up: int = 3) -> list[float
         call()
         out.append(time.perf_counter() - start)
     return out
-
-
-def table(title: str, rows: Iterable[dict[str, Any]]) -> None:
-    """Print rows of like keys as a table."""
-    rows = list(rows)
-    heads = list(rows[0])
-    cells = [heads, *([f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(heads))]
-    print(f"\n{title}")
-    for line in cells:
-        print(
-            "  "
-            + "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
-        )
