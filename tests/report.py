@@ -12,7 +12,6 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl

@@ -30,7 +30,7 @@ from ml_bentos.face.quality import assess
 from ml_bentos.face.vectors import normalise
 from tests.benchmarks.gate.photos import folder
 from tests.benchmarks.gate.timing import percentiles, timed
-from tests.results import save, table
+from tests.results import table
 
 OUT = Path("build/bench/gate_backends.json")
 

@@ -8,7 +8,6 @@ build/bench/swap.json.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -18,8 +17,8 @@ import click
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.benchmarks.swap.crowd import Crowd, p99_ms
-from tests.benchmarks.swap.world import NEXT, Gate, gate
 from tests.benchmarks.swap.report import tables
+from tests.benchmarks.swap.world import NEXT, Gate, gate
 from tests.edge_world import PersonPhotos
 from tests.results import save, sized, table
 

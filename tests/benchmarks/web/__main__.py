@@ -8,7 +8,6 @@ Prints a table and writes build/bench/web.json.
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import secrets
 import sys
