@@ -7,7 +7,9 @@ the wire and gigabytes in memory). Decoding is by Pillow, since it tells a trunc
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 
 import cv2
 import numpy as np
@@ -19,6 +21,19 @@ from ml_bentos.face.alignment import Image
 MAX_BYTES = 15_000_000
 MAX_PIXELS = 25_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+# What Pillow's readers raise on damaged data.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
 
 _TEXTS = {
     "not_an_image": (
@@ -63,7 +78,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX
             picture = PILImage.open(io.BytesIO(data), formats=FORMATS)
     except PILImage.DecompressionBombError:
         raise ImageProblem("image_too_large") from None
-    except (OSError, ValueError, SyntaxError):
+    except _DAMAGED:
         raise ImageProblem("not_an_image") from None
     with picture:
         width, height = picture.size
@@ -71,16 +86,16 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX
             raise ImageProblem("not_an_image")
         if width * height > max_pixels:
             raise ImageProblem("image_too_large")
-        # A phone's MPO (a JPEG with a preview behind it) has frames too, but the first is the photo.
-        if picture.format in ("GIF", "PNG", "WEBP") and getattr(picture, "is_animated", False):
+        try:
+            # A phone's MPO (a JPEG with a preview behind it) has frames too, but the first is the photo.
+            animated = picture.format in ("GIF", "PNG", "WEBP") and getattr(picture, "is_animated", False)
+            if not animated and picture.format != "GIF":
+                picture.load()
+                rgb = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"), np.uint8)
+        except _DAMAGED:
+            raise ImageProblem("image_truncated") from None
+        if animated:
             raise ImageProblem("image_animated")
         if picture.format == "GIF":
             raise ImageProblem("not_an_image")
-        try:
-            picture.load()
-            upright = ImageOps.exif_transpose(picture)
-        except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError):
-            # Pillow's decoders raise any of these on damaged data.
-            raise ImageProblem("image_truncated") from None
-        rgb = np.asarray(upright.convert("RGB"), np.uint8)
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), np.uint8)

@@ -68,6 +68,16 @@ def test_a_cut_off_file_is_refused(form: str, share: float, picture: np.ndarray)
     assert refused(data[: int(len(data) * share)]) in {"image_truncated", "not_an_image"}
 
 
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP"])
+def test_an_animation_cut_off_anywhere_is_refused(form: str) -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue", "green")]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, form, save_all=True, append_images=frames[1:], duration=100)
+    data = buffer.getvalue()
+    for length in range(len(data)):
+        assert refused(data[:length]) in {"image_truncated", "not_an_image", "image_animated"}
+
+
 def test_a_jpeg_cut_off_in_its_pixels_says_so(picture: np.ndarray) -> None:
     data = encoded(picture)
     assert refused(data[: int(len(data) * 0.7)]) == "image_truncated"
