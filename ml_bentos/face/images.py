@@ -1,7 +1,7 @@
 """Pictures from outside: refused before they can do harm, upright before they are looked at.
 
-Bytes, format and pixel count are checked from the header, before anything is decoded (a 20,000 x 20,000 PNG is small on
-the wire and gigabytes in memory). Decoding is by Pillow, since it tells a truncated file where others fill in grey.
+Bytes, format, pixel count and scans are checked before anything is decoded (a 20,000 x 20,000 PNG is small on the wire and
+gigabytes in memory; a progressive JPEG of 190 kB can take half a minute). Decoding is by Pillow, since it tells a truncated file where others fill in grey.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from ml_bentos.face.alignment import Image
 
 MAX_BYTES = 15_000_000
 MAX_PIXELS = 25_000_000
+# Of a JPEG: cameras and encoders write ten at the most. Each one takes a pass over all pixels, and a pass costs 14 bytes to ask for.
+MAX_SCANS = 64
+_START_OF_SCAN = b"\xff\xda"
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 # What Pillow's readers raise on damaged data.
 _DAMAGED = (
@@ -86,6 +89,8 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX
             raise ImageProblem("not_an_image")
         if width * height > max_pixels:
             raise ImageProblem("image_too_large")
+        if picture.format in ("JPEG", "MPO") and data.count(_START_OF_SCAN) > MAX_SCANS:
+            raise ImageProblem("image_truncated")
         try:
             # A phone's MPO (a JPEG with a preview behind it) has frames too, but the first is the photo.
             animated = picture.format in ("GIF", "PNG", "WEBP") and getattr(picture, "is_animated", False)

@@ -95,6 +95,14 @@ def test_a_huge_picture_is_refused_by_its_header_alone() -> None:
     assert refused(data) == "image_too_large"
 
 
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded() -> None:
+    """Fourteen bytes a scan ask for another pass over all pixels."""
+    whole = encoded(np.full((64, 64, 3), 90, np.uint8), "JPEG", progressive=True)
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    assert decode_image(whole[:-2] + last * 20 + whole[-2:]).shape == (64, 64, 3)
+    assert refused(whole[:-2] + last * 1000 + whole[-2:]) == "image_truncated"
+
+
 def test_limits_of_pixels_and_bytes(picture: np.ndarray) -> None:
     data = encoded(picture)
     assert refused(data, max_pixels=120 * 160 - 1) == "image_too_large"

@@ -17,7 +17,7 @@ from tests.results import ROOT, save, sized, table
 
 pytest.importorskip("atheris", reason="atheris has wheels for x86_64 alone")
 
-from tests.fuzz.targets import TARGETS  # noqa: E402
+from tests.fuzz.targets import TARGETS
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
