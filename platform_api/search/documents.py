@@ -105,7 +105,8 @@ def build(facts: Facts) -> Document:
     ]
     names = _names(facts.name, facts.name_en)
     spots = [name for place in words.nearby(facts.latitude, facts.longitude) for name in (place.name, *place.aliases)]
-    place = [*words.address_words(f"{facts.region} {facts.address}"), *map(squeeze, spots)]
+    address = words.address_words(f"{facts.region} {facts.address}")
+    place = [*address, *map(squeeze, spots)]
     called = [squeeze(word) for concept in concepts for word in (concept.ko, *concept.words)]
     open_slots = opening.slots(facts.hours)
     rating = shrunk(facts.reviews, facts.stars)
@@ -119,7 +120,7 @@ def build(facts: Facts) -> Document:
         body=[*analyzer().words(facts.description[:_BODY]), *pieces((facts.description_en or "")[:_BODY])],
         jamo=list(dict.fromkeys(jamo(word) for word in spelt)),
         initials=list(dict.fromkeys(initials(word) for word in (*names, *place) if not word.isascii())),
-        suggest=_suggestions(facts, spots, [concept.ko for concept in concepts]),
+        suggest=_suggestions(facts, address, spots, [concept.ko for concept in concepts]),
         terms=[*(c.term for c in concepts), *(c.term for c in strong), *([] if open_slots else ["always"])],
         slots=open_slots,
         zone=facts.timezone,
@@ -157,14 +158,10 @@ def _traits(measured: Mapping[str, float], said: Keywords) -> dict[str, float]:
     return found
 
 
-def _suggestions(facts: Facts, spots: Sequence[str], amenities: Sequence[str]) -> list[str]:
+def _suggestions(facts: Facts, address: Sequence[str], spots: Sequence[str], amenities: Sequence[str]) -> list[str]:
     """Terms of the form "letters<tab>kind<tab>shown": letters to complete, kind place, name or amenity."""
     words = lexicon()
-    areas = [
-        name
-        for word in words.address_words(f"{facts.region} {facts.address}")
-        for name in ([word] if word in words.places or word.endswith(("동", "읍", "면")) else [])
-    ]
+    areas = [word for word in address if word in words.places or word.endswith(("동", "읍", "면"))]
     shown = [("place", w) for w in (*areas, *spots)] + [("amenity", w) for w in amenities] + [("name", facts.name)]
     if facts.name_en:
         shown.append(("name", facts.name_en))

@@ -5,6 +5,7 @@ at the keys, not at the blocks: 강냠 is one key away from 강남, yet half of 
 the letters that the standard two-set layout (두벌식, KS X 5002) has keys for: ㅘ is ㅗㅏ, ㄳ is ㄱㅅ, ㄲ is one key.
 """
 
+import functools
 import re
 import unicodedata
 
@@ -29,6 +30,7 @@ _LETTERS = {jamo: key for key, jamo in _KEYS.items()}
 _INITIALS_ONLY = re.compile(r"[ㄱ-ㅎ]{2,20}\Z")
 
 
+@functools.lru_cache(maxsize=20_000)  # places and amenities, in every branch's document
 def jamo(text: str) -> str:
     """The letters of `text` in the order of their keys; what is no Hangul stays, in small letters."""
     return "".join(_letters(character) for character in text.lower())
@@ -42,6 +44,7 @@ def _letters(character: str) -> str:
     return _COMPOUNDS.get(character, character)
 
 
+@functools.lru_cache(maxsize=20_000)
 def initials(text: str) -> str:
     """The initial consonants (초성): 강남역 -> ㄱㄴㅇ. Other characters stay."""
     return "".join(

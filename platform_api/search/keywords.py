@@ -5,13 +5,15 @@ words that are denied (주차 안 됨) do not count. What a language model found
 it has seen; reviews that came later are read here, and the two are put together.
 """
 
+import functools
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from platform_api.search.lexicon import lexicon, squeeze
-from platform_api.search.tokens import Token, analyzer, is_content
+from platform_api.search.tokens import Token, analyzer, is_content, sentences
 
 MOST = 30
 _LONGEST_TEXT = 2000
@@ -84,13 +86,20 @@ def _counted(texts: Sequence[tuple[str, int]], need: int) -> tuple[list[str], Co
 
 
 def _said(text: str) -> Iterable[str]:
+    return itertools.chain.from_iterable(map(_said_in, sentences(text)))
+
+
+@functools.lru_cache(maxsize=20_000)
+def _said_in(sentence: str) -> tuple[str, ...]:
     words = lexicon()
-    tokens = analyzer().remembered(text)
+    tokens = analyzer().remembered(sentence)
+    found = []
     for i, token in enumerate(tokens):
         if is_content(token) and len(token.form) > 1 and token.tag not in {"SN", "NNB", "NR"}:
             word = squeeze(token.form)
             if word not in words.generic and not _denied(tokens, i):
-                yield word
+                found.append(word)
+    return tuple(found)
 
 
 def _denied(tokens: Sequence[Token], at: int) -> bool:

@@ -18,6 +18,8 @@ from platform_api.search.hangul import distance, initials, jamo
 
 # A station a short walk away belongs to the address of a branch.
 _NEARBY_KM = 1.2
+# The same to the north or south, a little more: what lies farther need not be measured.
+_NEARBY_DEGREES = _NEARBY_KM / 110
 _SHORTEST_TYPO = 4
 
 
@@ -120,7 +122,11 @@ class Lexicon:
     def nearby(self, latitude: float, longitude: float) -> list[Place]:
         """Spots within a walk, the nearest first."""
         cell = self._grid.get((round(latitude / 0.05), round(longitude / 0.05)), ())
-        found = [(kilometres(latitude, longitude, p.latitude, p.longitude), p) for p in cell]
+        found = [
+            (kilometres(latitude, longitude, p.latitude, p.longitude), p)
+            for p in cell
+            if abs(p.latitude - latitude) < _NEARBY_DEGREES
+        ]
         return [p for far, p in sorted(found, key=lambda pair: pair[0]) if far <= _NEARBY_KM]
 
     @functools.cached_property
@@ -165,6 +171,7 @@ def _read(name: str) -> Any:
     return json.loads((resources.files("platform_api.search") / "data" / name).read_text(encoding="utf-8"))
 
 
+@functools.lru_cache(maxsize=20_000)  # the words of amenities, for every branch that has them
 def squeeze(word: str) -> str:
     """The key of a word: small letters, no spaces."""
     return word.lower().replace(" ", "")

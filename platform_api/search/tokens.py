@@ -7,7 +7,7 @@ waits. Whatever goes into an index and whatever is asked of it passes through he
 import functools
 import re
 import threading
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kiwipiepy import Kiwi
 
@@ -39,10 +39,11 @@ _ADVERBS = {"새로"}
 # Kiwi gives guessed morphemes the number of their part of speech.
 _FIRST_IN_DICTIONARY = 100
 _SPLIT = re.compile(r"[^0-9a-zA-Zㄱ-ㅎㅏ-ㅣ가-힣]+")
+# Not after ? and ...: what follows often answers (주차? 안 돼요).
+_SENTENCE_END = re.compile(r"(?<=[^.][.!])\s+|\n+")
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """A morpheme: its form in small letters, its part of speech (Sejong tags), where it stands, and whether the
     dictionary has it or it was guessed."""
 
@@ -71,9 +72,10 @@ class Analyzer:
         self.tokens("헬스장")
 
     @functools.lru_cache(maxsize=20_000)  # noqa: B019 - there is one analyzer, as long as the process
-    def remembered(self, text: str) -> tuple[Token, ...]:
-        """As `tokens`, for texts of documents: each is looked at for several fields, and again with every change."""
-        return tuple(self.tokens(text))
+    def remembered(self, sentence: str) -> tuple[Token, ...]:
+        """As `tokens`, for what stands in documents: each is looked at for several fields, and again with every change;
+        and many branches say the same (24시간 연중무휴로 운영합니다)."""
+        return tuple(self.tokens(sentence))
 
     def tokens(self, text: str) -> list[Token]:
         """All morphemes of `text`."""
@@ -84,7 +86,7 @@ class Analyzer:
 
     def words(self, text: str) -> list[str]:
         """The words of a document's `text` that tell something, in order, with repetitions."""
-        return [token.form for token in self.remembered(text) if is_content(token)]
+        return [token.form for sentence in sentences(text) for token in self.remembered(sentence) if is_content(token)]
 
 
 def _stem(form: str, tag: str) -> str:
@@ -97,6 +99,11 @@ def is_content(token: Token) -> bool:
     if token.tag not in _CONTENT or (token.tag == "MAG" and token.form not in _ADVERBS):
         return False
     return not (token.tag in {"VV", "VA"} and token.form in _EMPTY_VERBS)
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a page or a review, each of which is analysed by itself."""
+    return [sentence for sentence in _SENTENCE_END.split(text) if sentence]
 
 
 def pieces(text: str) -> list[str]:

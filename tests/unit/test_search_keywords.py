@@ -1,9 +1,12 @@
 """Keywords and documents of a branch."""
 
+import uuid
+
 from platform_api.search.documents import build
 from platform_api.search.engines.cluster import to_document
 from platform_api.search.keywords import MOST, extract
 from platform_api.search.lexicon import lexicon
+from platform_api.search.tokens import analyzer, is_content, sentences
 from tests.search_world import facts, three
 
 
@@ -83,3 +86,24 @@ def test_the_lexicon_is_sound() -> None:
     assert words.corrected("강") is None
     assert words.nearby(37.4979, 127.0276)[0].name == "강남역"
     assert words.nearby(0.0, 0.0) == []
+
+
+def test_what_another_sentence_denies_is_said() -> None:
+    assert "quiet" in extract("", ["조용해요. 안 붐벼요"]).traits
+    assert "주차" not in extract("", ["주차? 안 돼요", "주차... 안 됩니다"]).words
+
+
+def test_a_text_is_read_by_the_sentence_as_it_is_read_whole() -> None:
+    page = "강남 근처의 헬스장입니다. 조용한 분위기에서 운동에 집중할 수 있습니다.\n수건 무료 제공\n1:1 PT, 월 5.5만원! 24시간 운영합니다."
+    assert len(sentences(page)) == 5
+    read = analyzer()
+    assert read.words(page) == [token.form for token in read.tokens(page) if is_content(token)]
+    assert sentences("") == read.words("") == []
+
+
+def test_a_sentence_that_many_say_is_analysed_once() -> None:
+    said = f"오늘은 {uuid.uuid4().int % 10**6}번째 방문이었어요."
+    before = analyzer().remembered.cache_info()
+    extract(f"넓은 헬스장입니다. {said}", [f"좋아요. {said}", f"{said} 좋아요.", said])
+    after = analyzer().remembered.cache_info()
+    assert after.misses - before.misses <= 3
