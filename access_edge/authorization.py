@@ -124,5 +124,6 @@ def _passed_back(rule: AntiPassback, last: Passage | None, at: datetime) -> bool
     if rule.mode == "off" or last is None or last.direction == "out":
         return False
     if rule.mode == "timeout":
-        return at < last.at + timedelta(minutes=rule.minutes)
+        # A passage that lies ahead is from a clock that was wrong: it bars nobody for longer than any other.
+        return abs(at - last.at) < timedelta(minutes=rule.minutes)
     return True

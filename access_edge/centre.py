@@ -60,14 +60,14 @@ class Centre:
         Raises:
             CursorTooOld, CentreRefuses, ServiceUnavailable: see there.
         """
-        sent = core_clock.now()
+        sent = core_clock.elapsed()
         answer = self._call(self._patient, "GET", "/changes", params={"cursor": cursor, "limit": limit})
         if answer.status_code == 410 or (answer.status_code == 400 and _problem(answer).get("code") == "bad_cursor"):
             raise CursorTooOld
         _raise_for_refusal(answer)
         try:
             page = RawPage.model_validate(answer.json())
-            self._clock.learn(datetime.fromisoformat(page.now), sent, core_clock.now())
+            self._clock.learn(datetime.fromisoformat(page.now), sent, core_clock.elapsed())
         except (ValidationError, ValueError) as error:
             raise ServiceUnavailable("centre", "not a page of the feed") from error
         return page
@@ -137,7 +137,7 @@ class Centre:
         """Call once, and once more where the centre says that this node's clock is wrong, with the time it tells."""
         headers = options.pop("headers", {})
         for last in (False, True):
-            sent = core_clock.now()
+            sent = core_clock.elapsed()
             bearer = {"Authorization": f"Bearer {self._key.assertion(self._clock.now())}"}
             answer = http.request(method, PREFIX + path, headers={**headers, **bearer}, **options)
             if answer.status_code != 401 or last:
@@ -150,7 +150,7 @@ class Centre:
                     break
             except ValueError:
                 break
-            if self._clock.learn(moment, sent, core_clock.now()):
+            if self._clock.learn(moment, sent, core_clock.elapsed()):
                 log.warning("clock_offset_learnt", seconds=self._clock.offset.total_seconds())
         return answer
 

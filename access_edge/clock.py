@@ -1,7 +1,9 @@
-"""The node's own clock may be wrong; rules and passes go by the centre's time, learnt at every contact.
+"""The node's own clock may be wrong, or set while it runs; rules and passes go by the centre's time, learnt at every contact.
 
-The offset is kept in the replica, so that a node that restarts with the network gone still knows it. A node with a
-good clock has an offset of a few milliseconds, which is not told apart from the road's delay and left alone.
+What the centre told is carried on by the time that has gone by since, which nobody sets: a clock that is set an hour ahead
+while the network is gone would otherwise turn every pass away. How far the local clock is off is kept in the replica, so
+that a node that restarts with the network gone still knows it. A node with a good clock has an offset of a few milliseconds,
+which is not told apart from the road's delay and left alone.
 """
 
 from __future__ import annotations
@@ -16,31 +18,40 @@ NOTICEABLE = timedelta(seconds=2)
 
 
 class LearntClock:
-    """Time as the centre tells it: the local clock plus the offset learnt last."""
+    """Time as the centre told it last. Before the first contact: the local clock plus the offset that was kept."""
 
-    def __init__(self, offset: timedelta = timedelta()) -> None:
+    def __init__(self, offset: timedelta = timedelta(), not_before: datetime | None = None) -> None:
+        """not_before: a moment that has certainly gone by; a machine without a battery wakes up in the past."""
+        if not_before is not None:
+            offset = max(offset, not_before - clock.now())
         self._offset = offset
+        # A moment and when that was, in `clock.elapsed`.
+        self._known: tuple[datetime, float] | None = None
         self._lock = threading.Lock()
 
     @property
     def offset(self) -> timedelta:
-        """What is added to the local clock."""
-        return self._offset
+        """By how much the local clock is behind, in whole milliseconds."""
+        return timedelta(milliseconds=round((self.now() - clock.now()) / timedelta(milliseconds=1)))
 
     def now(self) -> datetime:
         """The present moment, aware, UTC."""
-        return clock.now() + self._offset
+        if self._known is None:
+            return clock.now() + self._offset
+        moment, then = self._known
+        return moment + timedelta(seconds=clock.elapsed() - then)
 
-    def learn(self, centre_now: datetime, sent: datetime, received: datetime) -> bool:
-        """Take in the centre's time; `sent` and `received` are local times around the request (Cristian 1989).
+    def learn(self, centre_now: datetime, sent: float, received: float) -> bool:
+        """Take in the centre's time; `sent` and `received`: `clock.elapsed` around the request (Cristian 1989).
 
         Returns:
-            whether the offset changed noticeably, so that it should be kept.
+            whether our time changed noticeably.
         """
-        middle = sent + (received - sent) / 2
-        offset = centre_now - middle
         with self._lock:
-            changed = abs(offset - self._offset) > NOTICEABLE
-            if changed:
-                self._offset = offset if abs(offset) > NOTICEABLE else timedelta()
+            ago = timedelta(seconds=clock.elapsed() - (sent + received) / 2)
+            local, ours = clock.now() - ago, self.now() - ago
+            changed = abs(centre_now - ours) > NOTICEABLE
+            good = abs(centre_now - local) <= NOTICEABLE
+            if changed or good or self._known is None:
+                self._known = (local if good else centre_now if changed else ours, (sent + received) / 2)
             return changed

@@ -2,18 +2,20 @@
 
     decide and log (one transaction, on the disk)  ->  command the gate  ->  note what it did  ->  answer
 
-The way out and an emergency do not wait for a disk that refuses: the gate opens and the entry follows from memory.
+The way out and an emergency do not wait for a disk that refuses or is slow: the gate opens and the entry follows.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import structlog
+from uuid_utils import uuid7
 
 from access_edge import metrics
 from access_edge.authorization import Verdict, authorize
@@ -34,7 +36,8 @@ log = structlog.get_logger(__name__)
 Method = Literal["face", "qr", "exit", "emergency"]
 # The centre's count is used while it is this fresh; without it the node's own.
 COUNT_AGE = timedelta(minutes=5)
-_FREE = frozenset({"exit", "emergency_open"})
+# The way out waits this long for the disk; then it opens.
+FREE_WAIT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,16 @@ class Answer:
         }
 
 
+@dataclass(frozen=True)
+class _Decided:
+    """A verdict and its entry; `logged`: on the disk. `in_rules`: seconds that the rules took."""
+
+    verdict: Verdict
+    entry: Entry
+    logged: Logged | None = None
+    in_rules: float = 0.0
+
+
 class Doorman:
     """See the module."""
 
@@ -86,6 +99,12 @@ class Doorman:
         self._entries = entries
         self._gates = gates
         self._clock = clock
+        # Entries of the way out, one at a time as the log takes them.
+        self._ways_out = ThreadPoolExecutor(1, "edge-way-out")
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self._ways_out.shutdown(wait=True)
 
     def admit(
         self, branch: Branch, gate: Gate, method: Method, person: Person, stages: Stages, used: Pass | None = None
@@ -128,23 +147,22 @@ class Doorman:
         self, branch: Branch, gate: Gate, method: Method, person: Person, stages: Stages,
         rules: Callable[[Ledger, datetime], Verdict],
     ) -> Answer:  # fmt: skip
-        now = self._clock.now()
+        now, entry_id = self._clock.now(), str(uuid7())
         started = time.perf_counter()
-        in_rules = 0.0
-        logged: Logged | None = None
+        without_log = self._verdict_without_log(branch, gate, method)
+        late: Future[_Decided] | None = None
         try:
-            with self._entries.deciding() as ledger:
-                before = time.perf_counter()
-                verdict = rules(ledger, now)
-                in_rules = time.perf_counter() - before
-                entry = self._entry(branch, gate, method, person, verdict, now)
-                hour = hour_of_week(now, zone(branch.timezone)) if entry.direction == "in" else None
-                logged = ledger.append(entry, commanded=verdict.granted, hour=hour)
-        except LogUnavailable:
-            verdict = self._verdict_without_log(branch, gate, method)
-            entry = self._entry(branch, gate, method, person, verdict, now)
-        stages.add("authorize", in_rules)
-        stages.add("log", time.perf_counter() - started - in_rules)
+            if without_log.granted:
+                late = self._ways_out.submit(self._decide, branch, gate, method, person, rules, now, entry_id)
+                decided = late.result(FREE_WAIT_S)
+                late = None
+            else:
+                decided = self._decide(branch, gate, method, person, rules, now, entry_id)
+        except (LogUnavailable, TimeoutError):
+            decided = _Decided(without_log, self._entry(branch, gate, method, person, without_log, now, entry_id))
+        verdict, entry, logged = decided.verdict, decided.entry, decided.logged
+        stages.add("authorize", decided.in_rules)
+        stages.add("log", time.perf_counter() - started - decided.in_rules)
         if not verdict.granted:
             return self._answer(
                 "denied", verdict.reason, method, stages, entry if logged else None, None, person, verdict.warning, {}
@@ -152,14 +170,40 @@ class Doorman:
         with stages("gate"):
             result: GateResult = "opened" if self._gates.command(gate, "open", entry.entry_id) else "unreachable"
         with stages("log"):
-            if logged is not None:
+            if logged is not None and without_log.granted:
+                self._ways_out.submit(self._entries.settle, logged, result, stages.milliseconds())
+            elif logged is not None:
                 self._entries.settle(logged, result, stages.milliseconds())
+            elif late is not None:
+                late.add_done_callback(lambda done: self._settle_late(done, entry, result))
             else:
                 self._entries.defer(entry, result)
         if result == "unreachable":
             return self._answer("denied", "gate_unreachable", method, stages, entry, result, person, None, {})
         reason = "granted_qr" if method == "qr" and verdict.reason == "granted" else verdict.reason
         return self._answer("granted", reason, method, stages, entry, result, person, verdict.warning, {})
+
+    def _decide(
+        self, branch: Branch, gate: Gate, method: Method, person: Person,
+        rules: Callable[[Ledger, datetime], Verdict], now: datetime, entry_id: str,
+    ) -> _Decided:  # fmt: skip
+        """On the disk when this returns. Raises LogUnavailable: nothing was written."""
+        with self._entries.deciding() as ledger:
+            before = time.perf_counter()
+            verdict = rules(ledger, now)
+            in_rules = time.perf_counter() - before
+            entry = self._entry(branch, gate, method, person, verdict, now, entry_id)
+            hour = hour_of_week(now, zone(branch.timezone)) if entry.direction == "in" else None
+            logged = ledger.append(entry, commanded=verdict.granted, hour=hour)
+        return _Decided(verdict, entry, logged, in_rules)
+
+    def _settle_late(self, done: Future[_Decided], entry: Entry, result: GateResult) -> None:
+        """The gate has opened meanwhile; the disk has taken the entry now, or has refused it."""
+        logged = None if done.exception() else done.result().logged
+        if logged is not None:
+            self._entries.settle(logged, result, {})
+        else:
+            self._entries.defer(entry, result)
 
     @staticmethod
     def _verdict_without_log(branch: Branch, gate: Gate, method: Method) -> Verdict:
@@ -170,14 +214,16 @@ class Doorman:
         return Verdict(False, "log_unavailable")
 
     @staticmethod
-    def _entry(branch: Branch, gate: Gate, method: Method, person: Person, verdict: Verdict, now: datetime) -> Entry:
+    def _entry(
+        branch: Branch, gate: Gate, method: Method, person: Person, verdict: Verdict, now: datetime, entry_id: str
+    ) -> Entry:  # fmt: skip
         leaving = verdict.reason == "exit" or gate.direction == "out"
         reason = verdict.warning or ("granted_qr" if method == "qr" and verdict.reason == "granted" else verdict.reason)
         return Entry(
             gate_id=gate.gate_id, branch_id=branch.branch_id, at=now,
             method="emergency" if verdict.reason == "emergency_open" else method,
             direction="out" if leaving else "in", outcome="granted" if verdict.granted else "denied", reason=reason,
-            member_id=person.member_id, score=person.score, model_version=person.model_version,
+            member_id=person.member_id, score=person.score, model_version=person.model_version, entry_id=entry_id,
         )  # fmt: skip
 
     @staticmethod

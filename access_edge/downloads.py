@@ -48,6 +48,7 @@ class Downloads:
         self._most = int(settings.edge_model_max_mib * 2**20)
         self._centre = centre
         self._refused: dict[str, tuple[float, str]] = {}
+        self._clear_abandoned()
 
     def fetch(self, model: Model) -> None:
         """Have the package of a version installed.
@@ -90,6 +91,12 @@ class Downloads:
             self._installed.write_text(json.dumps(sorted(versions)), "utf-8")
         except OSError as error:
             log.error("installed_models_not_noted", error=error.strerror)
+
+    def _clear_abandoned(self) -> None:
+        """What a process that was killed had begun to unpack; the folder of models is this node's own."""
+        if self._models is not None:
+            for begun in (self._models / "packages" / NAME).glob(".*"):
+                shutil.rmtree(begun, ignore_errors=True)
 
     def _fetch(self, version: str, archive: Archive) -> None:
         if self._models is None or self._keys is None:

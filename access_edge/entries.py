@@ -33,6 +33,10 @@ log = structlog.get_logger(__name__)
 
 # Entries that may wait in memory while the disk takes none (the way out is opened even then).
 DEFERRED = 10_000
+# So many used passes are remembered whatever the clock says: it may be ahead, and set right while the last are still good.
+PASSES = 1_000
+# Somebody at the gate waits this long for the entries before theirs; a disk may take seconds for each.
+TURN_S = 3.0
 
 
 class LogUnavailable(Exception):
@@ -61,9 +65,12 @@ class EntryLog:
         to the centre before `settle`.
 
         Raises:
-            LogUnavailable: see there.
+            LogUnavailable: see there; also where the disk keeps others waiting.
         """
-        with self._lock:
+        if not self._lock.acquire(timeout=TURN_S):
+            log.error("log_unavailable", error="slow")
+            raise LogUnavailable("the disk is slow")
+        try:
             try:
                 self._make_room()
                 with sqlite.transaction(self._connection) as connection:
@@ -73,6 +80,8 @@ class EntryLog:
             except sqlite3.Error as error:
                 log.error("log_unavailable", error=str(error))
                 raise LogUnavailable(str(error)) from error
+        finally:
+            self._lock.release()
 
     def write(self, entry: Entry, commanded: bool = False) -> Logged:
         """Append an entry that needs no looking at others. Raises LogUnavailable."""
@@ -112,13 +121,14 @@ class EntryLog:
 
     # -- sending -------------------------------------------------------------------------------------------------
 
-    def unsent(self, limit: int) -> list[tuple[int, dict[str, Any]]]:
-        """The oldest entries that the centre does not have, as (seq, document); those in flight are left out."""
+    def unsent(self, limit: int, after: int = 0) -> list[tuple[int, dict[str, Any]]]:
+        """The oldest entries that the centre does not have, as (seq, document), of those behind the seq `after`; those in
+        flight are left out."""
         with self._lock:
             rows = self._connection.execute(
                 "SELECT entry.*, result.gate_result, result.stages FROM unsent JOIN entry USING (seq)"
-                " LEFT JOIN result USING (seq) ORDER BY seq LIMIT ?",
-                (limit + len(self._in_flight),),
+                " LEFT JOIN result USING (seq) WHERE seq > ? ORDER BY seq LIMIT ?",
+                (after, limit + len(self._in_flight)),
             ).fetchall()
             return [(row["seq"], _document(row)) for row in rows if row["seq"] not in self._in_flight][:limit]
 
@@ -154,7 +164,10 @@ class EntryLog:
         """Drop what the centre has and is older than `keep`, passes past their time, and old visits."""
         with self._lock, sqlite.transaction(self._connection) as connection:
             self._purge(connection, text(now - keep))
-            connection.execute("DELETE FROM used_pass WHERE until < ?", (text(now),))
+            connection.execute(
+                "DELETE FROM used_pass WHERE until < ? AND jti NOT IN (SELECT jti FROM used_pass ORDER BY until DESC LIMIT ?)",
+                (text(now), PASSES),
+            )
             connection.execute("DELETE FROM visit WHERE at < ?", (text(now - visits),))
         # A damaged log names members, and nothing can be erased from it: it is kept to be looked at, but not for ever.
         for damaged in self.path.parent.glob("entries.damaged-*"):

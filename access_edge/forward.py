@@ -44,12 +44,11 @@ class Forwarder:
         return taken
 
     def _send_all(self) -> int:
-        taken = 0
-        while batch := self._entries.unsent(BATCH):
-            sent = self._send(batch)
-            taken += sent
-            if len(batch) < BATCH or not sent:
-                break
+        taken, behind = 0, 0
+        # Past those that must wait (of a clock that was ahead): they do not hold up the others.
+        while batch := self._entries.unsent(BATCH, behind):
+            taken += self._send(batch)
+            behind = batch[-1][0]
         return taken
 
     def _send(self, batch: list[tuple[int, dict[str, Any]]]) -> int:

@@ -58,12 +58,12 @@ class Ledger:
 
     def inside(self, branch_id: str, now: datetime) -> int:
         """How many are inside by this node's own gates: members seen in and not out, less the nameless exits."""
-        since = text(now - STAY)
         row = self._connection.execute(
-            "SELECT (SELECT count(*) FROM passage WHERE branch_id = ?1 AND direction = 'in' AND at > ?2)"
-            " - (SELECT count(*) FROM entry WHERE branch_id = ?1 AND at > ?2 AND reason = 'exit'"
+            "SELECT (SELECT count(*) FROM passage WHERE branch_id = ?1 AND direction = 'in' AND at > ?2 AND at < ?3)"
+            " - (SELECT count(*) FROM entry WHERE branch_id = ?1 AND at > ?2 AND at < ?3 AND reason = 'exit'"
             "    AND member_id IS NULL) AS n",
-            (branch_id, since),
+            # Neither those who stayed long, nor those of a clock that was far ahead.
+            (branch_id, text(now - STAY), text(now + STAY)),
         ).fetchone()
         return max(0, int(row["n"]))
 

@@ -69,7 +69,8 @@ class EdgeNode:
         key = DeviceKey(settings.edge_id, settings.edge_key_file)
         self.replica = Replica(folder, envelope)
         self.entries = EntryLog(folder, settings.edge_log_max_mib)
-        self.clock = LearntClock(timedelta(seconds=float(self.replica.meta("clock_offset") or 0)))
+        offset = timedelta(seconds=float(self.replica.meta("clock_offset") or 0))
+        self.clock = LearntClock(offset, not_before=self.replica.synced_at)
         self.centre = Centre(settings, key, self.clock)
         self.holder = Holder()
         self.observations = Observations()
@@ -92,10 +93,10 @@ class EdgeNode:
         self._pool = ThreadPoolExecutor(2 * settings.edge_recognitions_at_once, "edge-frames")
         recogniser = Recogniser(self.holder, self.liveness, self.centre, self.sync, self._pool)
         self.active = ActiveCheck(self.holder, recogniser, self.liveness, self.clock)
+        self.doorman = Doorman(self.replica, self.entries, self.gates, self.clock)
         self.pipeline = Pipeline(
             self.replica, self.state, self.sync, recogniser, self.active,
-            Doorman(self.replica, self.entries, self.gates, self.clock),
-            self.lockouts, self.strangers, self.observations, self.shadow.offer, settings.edge_recognitions_at_once,
+            self.doorman, self.lockouts, self.strangers, self.observations, self.shadow.offer, settings.edge_recognitions_at_once,
         )  # fmt: skip
         self.attendant = Attendant(self.replica, self.state, self.lockouts, self.holder, self.pipeline)
         self._modes_loop = Loop("edge-modes", self._work_modes, 1.0, 5.0)
@@ -134,6 +135,7 @@ class EdgeNode:
         for loop in self._loops:
             loop.join()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self.doorman.close()
         self.strangers.seal_waiting()
         self.entries.close()
         self.replica.close()

@@ -12,7 +12,7 @@ import structlog
 from access_edge import feed, metrics
 from access_edge.background import Loop
 from access_edge.centre import Centre, CursorTooOld
-from access_edge.clock import LearntClock
+from access_edge.clock import NOTICEABLE, LearntClock
 from access_edge.replica import Replica, ReplicaDamaged
 from access_edge.settings import EdgeSettings
 
@@ -44,6 +44,7 @@ class Sync:
         self._round = threading.Condition()
         self._rounds = 0
         self._busy = False
+        self._kept_offset = clock.offset
         self._contact: float | None = None
         self.last_error: str | None = None
         self.malformed = 0
@@ -110,7 +111,6 @@ class Sync:
         return changes
 
     def _step(self) -> float | None:
-        offset = self._clock.offset
         with self._round:
             self._busy = True
         try:
@@ -120,6 +120,12 @@ class Sync:
                 self._busy = False
                 self._rounds += 1
                 self._round.notify_all()
-        if self._clock.offset != offset:
-            self._replica.set_meta(clock_offset=str(self._clock.offset.total_seconds()))
+            self._keep_offset()
         return None
+
+    def _keep_offset(self) -> None:
+        """Also with the centre gone: the local clock may have been set."""
+        offset = self._clock.offset
+        if abs(offset - self._kept_offset) > NOTICEABLE:
+            self._replica.set_meta(clock_offset=str(offset.total_seconds()))
+            self._kept_offset = offset

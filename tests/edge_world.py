@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -81,6 +82,7 @@ class FakeCentre:
         self.archives: dict[str, bytes] = {}
         self.ranges: list[str] = []
         self.cut_after: int | None = None
+        self.pause_s = 0.0
         self.reports: dict[str, dict[str, Any]] = {}
         self.jtis: set[str] = set()
         self.lock = threading.Lock()
@@ -239,7 +241,7 @@ class FakeCentre:
         return 404, {"code": "not_found"}
 
     def _send_archive(self, http: BaseHTTPRequestHandler) -> None:
-        """The package, from where it is asked for; cut off after `cut_after` bytes, once."""
+        """The package, from where it is asked for; cut off after `cut_after` bytes, once; `pause_s` between two MiB."""
         refused = self._authenticate(http.headers.get("Authorization", ""))
         data = self.archives.get(unquote(urlsplit(http.path).path.split("/")[-2]))
         if refused or data is None:
@@ -255,8 +257,11 @@ class FakeCentre:
         http.send_header("Content-Length", str(len(data) - start))
         http.end_headers()
         cut, self.cut_after = self.cut_after, None
+        sent = data[start:] if cut is None else data[start : start + cut]
         with suppress(ConnectionError):
-            http.wfile.write(data[start:] if cut is None else data[start : start + cut])
+            for at in range(0, len(sent), 2**20):
+                http.wfile.write(sent[at : at + 2**20])
+                time.sleep(self.pause_s)
         if cut is not None:
             http.wfile.flush()
             http.connection.shutdown(socket.SHUT_RDWR)

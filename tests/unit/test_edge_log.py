@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from access_edge import entries
+from access_edge.centre import Centre
 from access_edge.entries import EntryLog, LogUnavailable
+from access_edge.forward import BATCH, Forwarder
 from access_edge.ledger import Entry
 from access_edge.log_schema import SCHEMA
 
@@ -116,7 +119,10 @@ def test_a_pass_is_used_once_even_by_many_at_the_same_moment(log: EntryLog) -> N
     assert sorted(used) == [False] * 7 + [True]
 
 
-def test_a_used_pass_stays_used_over_a_restart_and_is_forgotten_after_its_time(tmp_path: Path) -> None:
+def test_a_used_pass_stays_used_over_a_restart_and_is_forgotten_after_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "PASSES", 0)
     first = EntryLog(tmp_path, 64)
     with first.deciding() as ledger:
         assert ledger.use_pass("j1", NOW + timedelta(seconds=30))
@@ -190,6 +196,68 @@ def test_an_entry_that_cannot_wait_for_the_disk_follows_later(log: EntryLog) -> 
     assert log.write_deferred() == 1
     assert [document["gate_result"] for document in unsent(log)] == ["opened"]
     assert log.counts()["deferred"] == 0
+
+
+def test_a_used_pass_is_remembered_though_the_clock_was_ahead_for_a_while(log: EntryLog) -> None:
+    until = NOW + timedelta(seconds=32)
+    with log.deciding() as ledger:
+        assert ledger.use_pass("just used", until)
+        for number in range(2 * entries.PASSES):
+            ledger.use_pass(f"old {number}", until - timedelta(hours=1, seconds=number))
+    log.tidy(NOW + timedelta(days=900), timedelta(days=14), timedelta(days=200))
+    with log.deciding() as ledger:
+        assert not ledger.use_pass("just used", until)
+    with sqlite3.connect(log.path) as connection:
+        assert connection.execute("SELECT count(*) FROM used_pass").fetchone() == (entries.PASSES,)
+
+
+def test_nobody_is_inside_for_ever_by_a_passage_of_a_clock_that_was_ahead(log: EntryLog) -> None:
+    with log.deciding() as ledger:
+        ledger.append(entry(member_id="here"), commanded=False)
+        ledger.append(entry(member_id="ahead", at=NOW + timedelta(days=900)), commanded=False)
+        assert ledger.inside("b1", NOW + timedelta(minutes=1)) == 1
+
+
+def test_entries_that_must_wait_do_not_hold_up_the_others(log: EntryLog) -> None:
+    class Later(Centre):
+        def __init__(self) -> None:
+            self.taken: list[str] = []
+
+        def send_entries(self, entries: list[dict[str, Any]]) -> dict[int, str]:
+            early = {index: "at_in_future" for index, each in enumerate(entries) if each["member_id"] == "ahead"}
+            self.taken += [each["entry_id"] for index, each in enumerate(entries) if index not in early]
+            return early
+
+    with log.deciding() as ledger:
+        for _ in range(2 * BATCH):
+            ledger.append(entry(member_id="ahead"), commanded=False)
+        others = [ledger.append(entry(), commanded=False).entry.entry_id for _ in range(3)]
+    centre = Later()
+    assert Forwarder(log, centre).run() == 3
+    assert centre.taken == others
+    assert log.counts()["unsent"] == 2 * BATCH
+
+
+def test_a_disk_that_keeps_others_waiting_is_told_in_bounded_time(
+    log: EntryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "TURN_S", 0.1)
+    writing, go_on = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        with log.deciding() as ledger:
+            ledger.append(entry(), commanded=False)
+            writing.set()
+            go_on.wait(10)
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    writing.wait(10)
+    with pytest.raises(LogUnavailable):
+        log.write(entry())
+    go_on.set()
+    thread.join()
+    assert log.counts()["entry"] == 1
 
 
 def test_an_entry_refused_for_good_is_kept_aside(log: EntryLog) -> None:

@@ -66,6 +66,7 @@ def passback(mode: str, minutes: float = 0) -> dict[str, Any]:
 
 IN = Passage("in", AT - timedelta(minutes=10))
 OUT = Passage("out", AT - timedelta(minutes=10))
+SOON, AHEAD = Passage("in", AT + timedelta(minutes=9)), Passage("in", AT + timedelta(days=400))
 
 CASES = [
     ("valid", [{}], {}, True, "granted"),
@@ -98,6 +99,20 @@ CASES = [
     ("passback hard, never here", [{}], {"of_gate": passback("hard")}, True, "granted"),
     ("passback timeout, too soon", [{}], {"last": IN, "of_gate": passback("timeout", 11)}, False, "anti_passback"),
     ("passback timeout, over", [{}], {"last": IN, "of_gate": passback("timeout", 10)}, True, "granted"),
+    (
+        "passback timeout, clock set back a little",
+        [{}],
+        {"last": SOON, "of_gate": passback("timeout", 10)},
+        False,
+        "anti_passback",
+    ),
+    (
+        "passback timeout, by a clock that was far ahead",
+        [{}],
+        {"last": AHEAD, "of_gate": passback("timeout", 10)},
+        True,
+        "granted",
+    ),
     ("full", [{}], {"inside": 5, "of_branch": {"capacity": 5}}, False, "capacity_full"),
     ("room for one", [{}], {"inside": 4, "of_branch": {"capacity": 5}}, True, "granted"),
     ("full, but inside already", [{}], {"inside": 5, "last": IN, "of_branch": {"capacity": 5}}, True, "granted"),

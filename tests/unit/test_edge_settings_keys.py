@@ -118,12 +118,32 @@ def test_a_file_that_is_no_key_is_named(tmp_path: Path, content: bytes) -> None:
 
 def test_the_centres_time_is_learnt_and_small_differences_are_the_networks() -> None:
     learnt = LearntClock()
-    sent = clock.now()
-    assert not learnt.learn(sent + timedelta(seconds=1), sent, sent + timedelta(milliseconds=20))
-    assert learnt.offset == timedelta()
-    assert learnt.learn(sent + timedelta(hours=1), sent, sent + timedelta(seconds=2))
-    assert learnt.offset == timedelta(minutes=59, seconds=59)
+    sent, told = clock.elapsed(), clock.now()
+    assert not learnt.learn(told + timedelta(seconds=1), sent, sent + 0.02)
+    assert abs(learnt.offset) < timedelta(milliseconds=5)
+    assert learnt.learn(told + timedelta(hours=1), sent, sent + 2)
+    assert abs(learnt.offset - timedelta(minutes=59, seconds=59)) < timedelta(milliseconds=5)
     assert abs(learnt.now() - clock.now() - learnt.offset) < timedelta(seconds=1)
     # Set right again, the node follows.
-    assert learnt.learn(sent, sent, sent)
-    assert learnt.offset == timedelta()
+    assert learnt.learn(told, sent, sent)
+    assert abs(learnt.offset) < timedelta(milliseconds=5)
+
+
+@pytest.mark.parametrize("hours", [-5, 30])
+def test_a_clock_that_is_set_between_two_contacts_changes_nothing(hours: int) -> None:
+    learnt = LearntClock()
+    learnt.learn(clock.now(), clock.elapsed(), clock.elapsed())
+    before = clock.now()
+    with clock.jump(timedelta(hours=hours)):
+        assert abs(learnt.now() - before) < timedelta(seconds=1)
+        assert abs(learnt.offset - timedelta(hours=-hours)) < timedelta(seconds=1)
+        with clock.travel(timedelta(hours=2)):
+            assert abs(learnt.now() - before - timedelta(hours=2)) < timedelta(seconds=1)
+
+
+def test_before_the_first_contact_it_is_not_earlier_than_the_last() -> None:
+    last = clock.now()
+    with clock.jump(timedelta(days=-365)):
+        assert abs(LearntClock(timedelta(), not_before=last).now() - last) < timedelta(seconds=1)
+    with clock.jump(timedelta(hours=3)):
+        assert abs(LearntClock(timedelta(hours=-3), not_before=last).now() - last) < timedelta(seconds=1)
