@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 import zipfile
@@ -43,7 +44,12 @@ def encoded(picture: Image.Image, form: str, **options: Any) -> bytes:
 
 def all_of(seed: int = 0) -> list[Odd]:
     """All of them, about one picture: with another seed none is a copy of what was sent before."""
-    return [*_odd_but_honest(seed), *_broken(seed), *_bombs(seed), *_two_faced(seed), *_no_pictures(seed)]
+    return [*_odd_but_honest(seed), *_two_faced(seed), *_never_photos()]
+
+
+@functools.cache
+def _never_photos() -> tuple[Odd, ...]:
+    return (*_broken(), *_bombs(), *_no_pictures())
 
 
 def _odd_but_honest(seed: int) -> Iterator[Odd]:
@@ -65,36 +71,36 @@ def _odd_but_honest(seed: int) -> Iterator[Odd]:
     yield Odd("where it was taken", encoded(new(), "JPEG", exif=_exif(1, place=True)), "taken", b"PhoneMaker")
 
 
-def _broken(seed: int) -> Iterator[Odd]:
+def _broken() -> Iterator[Odd]:
     for form in ("JPEG", "PNG", "WEBP"):
-        whole = encoded(photo(seed * 1000 + 500), form)
+        whole = encoded(photo(500), form)
         for share in (0.02, 0.5, 0.95):
             yield Odd(f"{form} cut off at {share:.0%}", whole[: int(len(whole) * share)], "refused")
-    whole = encoded(photo(seed * 1000 + 501), "JPEG")
+    whole = encoded(photo(501), "JPEG")
     yield Odd("segment longer than the file", whole[:2] + b"\xff\xe1\xff\xff" + whole[2:200], "refused")
-    spoilt = bytearray(encoded(photo(seed * 1000 + 502), "PNG"))
+    spoilt = bytearray(encoded(photo(502), "PNG"))
     spoilt[60:64] = b"\0\0\0\0"
     yield Odd("a PNG whose sums are wrong", bytes(spoilt), "refused")
     yield Odd("empty", b"", "refused")
     yield Odd("zeroes", bytes(4096), "refused")
     yield Odd("no pixels", _png(0, 0, 8, 2, b"", 0), "refused")
-    yield Odd("one pixel", encoded(photo(seed, (1, 1)), "PNG"), "either")
-    yield Odd("a line", encoded(photo(seed, (4000, 1)), "PNG"), "either")
+    yield Odd("one pixel", encoded(photo(1, (1, 1)), "PNG"), "either")
+    yield Odd("a line", encoded(photo(2, (4000, 1)), "PNG"), "either")
 
 
-def _bombs(seed: int) -> Iterator[Odd]:
+def _bombs() -> Iterator[Odd]:
     yield Odd("claims 60,000 x 60,000", _png(60_000, 60_000, 8, 2, bytes(1000), 0), "refused")
-    yield Odd("144 million black pixels", _png(12_000, 12_000, 8, 0, bytes(12_000 * 12_000), 12_000), "refused")
-    yield Odd("a JPEG that claims 65,000 x 65,000", _resized_jpeg(encoded(photo(seed), "JPEG"), 65_000, 65_000), "refused")  # fmt: skip
+    yield Odd("36 million black pixels", _png(6_000, 6_000, 8, 0, bytes(6_000 * 6_000), 6_000), "refused")
+    yield Odd("a JPEG that claims 65,000 x 65,000", _resized_jpeg(encoded(photo(3), "JPEG"), 65_000, 65_000), "refused")  # fmt: skip
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", "0" * 900_000, zip=True)
-    yield Odd("text that swells", encoded(photo(seed * 1000 + 600), "PNG", pnginfo=text), "either")
-    swelling = b"icc\0\0" + zlib.compress(bytes(200_000_000), 9)
-    yield Odd("a colour profile that swells", _with_chunk(encoded(photo(seed * 1000 + 601), "PNG"), b"iCCP", swelling), "either")  # fmt: skip
-    flat = encoded(Image.new("RGB", (5000, 5000), (seed % 256, 90, 90)), "JPEG", progressive=True)
+    yield Odd("text that swells", encoded(photo(600), "PNG", pnginfo=text), "either")
+    swelling = b"icc\0\0" + zlib.compress(bytes(50_000_000))
+    yield Odd("a colour profile that swells", _with_chunk(encoded(photo(601), "PNG"), b"iCCP", swelling), "either")  # fmt: skip
+    flat = encoded(Image.new("RGB", (5000, 5000), (90, 90, 90)), "JPEG", progressive=True)
     last = flat[flat.rindex(b"\xff\xda") : -2]
     yield Odd("ten thousand passes over 25 million pixels", flat[:-2] + last * 10_000 + flat[-2:], "refused")
-    frames = [photo(seed * 1000 + 610 + n, (300, 300)) for n in range(3)]
+    frames = [photo(610 + n, (300, 300)) for n in range(3)]
     for form in ("GIF", "PNG", "WEBP"):
         data = encoded(frames[0], form, save_all=True, append_images=frames[1:] * 20, duration=10)
         yield Odd(f"animated {form}", data, "refused")
@@ -115,7 +121,7 @@ def _two_faced(seed: int) -> Iterator[Odd]:
     )
 
 
-def _no_pictures(seed: int) -> Iterator[Odd]:
+def _no_pictures() -> Iterator[Odd]:
     yield Odd("SVG", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "refused")
     yield Odd(
         "SVG that reads files", b"<!DOCTYPE s [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><svg>&x;</svg>", "refused"
@@ -127,7 +133,7 @@ def _no_pictures(seed: int) -> Iterator[Odd]:
         archive.writestr("zeroes", bytes(20_000_000))
     yield Odd("ZIP", packed.getvalue(), "refused")
     for form in ("TIFF", "BMP", "ICO", "TGA", "PPM"):
-        yield Odd(form, encoded(photo(seed * 1000 + 800, (128, 128)), form), "refused")
+        yield Odd(form, encoded(photo(800, (128, 128)), form), "refused")
 
 
 def _words(script: bytes) -> PngImagePlugin.PngInfo:
