@@ -4,6 +4,7 @@ The context of the encryption is the object's key, so that one sealed object can
 """
 
 import posixpath
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ class ObjectStore:
         self.filesystem.makedirs(posixpath.dirname(path), exist_ok=True)
         if "file" in _protocols(self.filesystem):
             # Local files: beside it and renamed, so that a crash leaves no half object. Object stores do so themselves.
-            temporary = f"{path}.part"
+            # Each writer has a name of its own: two who write the same object at once must not rename each other's half.
+            temporary = f"{path}.{secrets.token_hex(4)}.part"
             try:
                 self.filesystem.pipe_file(temporary, blob)
                 self.filesystem.mv(temporary, path)

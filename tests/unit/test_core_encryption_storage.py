@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,15 @@ def test_a_store_without_anything_in_it_is_one_that_is_away(store: ObjectStore, 
     assert not store.is_there()
     root.mkdir()
     assert not store.is_there()
+
+
+def test_writers_of_the_same_object_at_once_leave_one_of_them_whole(tmp_path: Path) -> None:
+    RING.to_file(tmp_path / "ring.json")
+    root = tmp_path / "objects"
+    store = ObjectStore.from_settings(Settings(storage_url=root.as_uri(), keyring_file=tmp_path / "ring.json"))
+    bodies = [bytes([number]) * 300_000 for number in range(8)]
+    for _ in range(20):
+        with ThreadPoolExecutor(len(bodies)) as pool:
+            list(pool.map(lambda body: store.put("photos/same", body, sealed=True), bodies))
+        assert store.get("photos/same", sealed=True) in bodies
+    assert store.list() == ["photos/same"]
