@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from platform_api.core.events import (
     registry,
     relay,
 )
-from platform_api.core.events.bus import BusUnavailable
+from platform_api.core.events.bus import BusUnavailable, Outcomes, one_by_one
 from platform_api.core.events.bus.local import LocalBus
 from platform_api.core.events.inbox import DELIVERY_LIMIT, dead_letters, handle_next, receive, replay
 from platform_api.core.events.relay import measure, relay_batch
@@ -121,6 +121,9 @@ def test_several_relays_at_once_publish_each_event_once(test_event: list[tuple[s
 
         def publish(self, event: Event) -> None:
             self.published.append(str(event.id))
+
+        def publish_all(self, events: Sequence[Event], seconds: float) -> Outcomes:
+            return one_by_one(self.publish, events, seconds)
 
         def keep_alive(self) -> None:
             pass

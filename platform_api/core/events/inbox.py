@@ -1,8 +1,12 @@
 """Handling an event once, though it may come twice: the handler's work and the inbox row are one transaction."""
 
+import functools
 import random
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from platform_api.core import clock
+from platform_api.core.database import on_commit
 from platform_api.core.events.envelope import TYPE_PREFIX, Event, InvalidEvent
 from platform_api.core.events.registry import PermanentFailure, TransientFailure, handlers
 from platform_api.core.events.spans import processing
@@ -120,9 +125,46 @@ def accept(session: Session, event: Event, subscriber: str) -> None:
         HANDLED.labels(subscriber, event.type, "repeated").inc()
 
 
+def accept_all(
+    session: Session,
+    events: Sequence[Event],
+    subscriber: str,
+    within: Callable[[Event], AbstractContextManager[None]],
+) -> None:
+    """Take in events and handle them, in their order and each within `within(event)`: all of them in this transaction, or none.
+
+    Raises:
+        Exception: one could not be taken or handled. The transaction must be undone; `accept` then tells which it is.
+    """
+    values = [{**_row(event, subscriber), "status": "done", "done_at": clock.now()} for event in events]
+    statement = insert(InboxEvent.__table__).on_conflict_do_nothing().returning(InboxEvent.event_id)  # type: ignore[arg-type]
+    # In one order everywhere: two consumers that were brought the same events do not wait for each other in a circle.
+    new = set(session.scalars(statement, sorted(values, key=itemgetter("event_id"))))
+    for event in events:
+        if event.id not in new:
+            on_commit(session, HANDLED.labels(subscriber, event.type, "repeated").inc)
+            continue
+        new.remove(event.id)
+        with within(event):
+            for handler in handlers(subscriber, event.type):
+                handler(session, event)
+            session.flush()
+        # The next handler reads anew, as in a session of its own.
+        session.expunge_all()
+        on_commit(session, functools.partial(_done, subscriber, event))
+
+
+def _done(subscriber: str, event: Event) -> None:
+    HANDLED.labels(subscriber, event.type, "done").inc()
+    DELAY.labels(subscriber).observe(max(0.0, (clock.now() - event.time).total_seconds()))
+
+
 def _insert(event: Event, subscriber: str, **more: Any) -> Insert:
-    values = {"event_id": event.id, "subscriber": subscriber, "type": event.type, "envelope": event.to_json(), **more}
-    return insert(InboxEvent).values(**values).on_conflict_do_nothing()
+    return insert(InboxEvent).values(**_row(event, subscriber), **more).on_conflict_do_nothing()
+
+
+def _row(event: Event, subscriber: str) -> dict[str, Any]:
+    return {"event_id": event.id, "subscriber": subscriber, "type": event.type, "envelope": event.to_json()}
 
 
 def _handle(session: Session, row: InboxEvent, event: Event | None = None) -> None:
@@ -141,8 +183,7 @@ def _handle(session: Session, row: InboxEvent, event: Event | None = None) -> No
     else:
         if row.status != "done":
             row.status, row.done_at = "done", clock.now()
-        HANDLED.labels(subscriber, event.type, "done").inc()
-        DELAY.labels(subscriber).observe(max(0.0, (clock.now() - event.time).total_seconds()))
+        _done(subscriber, event)
 
 
 def _put_off(row: InboxEvent, error: Exception) -> None:

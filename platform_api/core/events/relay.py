@@ -1,22 +1,24 @@
 """The relay: takes unsent events out of an outbox, publishes them, and marks them sent.
 
 Several relays may run on one outbox: rows are claimed with FOR UPDATE SKIP LOCKED, so none is published by two at
-once. A relay killed between publishing and marking publishes again; the inbox makes that harmless.
+once. A batch goes out in a pipeline, each event marked by a confirm of its own. A relay killed between publishing and marking
+publishes again; the inbox makes that harmless.
 """
 
 import random
-import time
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge
-from sqlalchemy import delete, func, select
+from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from platform_api.core import clock
 from platform_api.core.database import unit_of_work
-from platform_api.core.events.bus import Bus, BusUnavailable
-from platform_api.core.events.envelope import Event
+from platform_api.core.events.bus import Bus, BusUnavailable, Outcomes
+from platform_api.core.events.envelope import Event, InvalidEvent
 from platform_api.core.models import InboxEvent, OutboxEvent
 
 log = structlog.get_logger(__name__)
@@ -26,6 +28,8 @@ BATCH_SECONDS = 15.0
 """A batch ends early on a slow bus: the database closes a transaction that is idle for a minute, and all would go again."""
 RETENTION = timedelta(days=7)
 """How long sent and handled rows are kept, for people to look at."""
+
+_PLAIN = {"synchronize_session": False}
 
 PUBLISHED = Counter("smartfit_outbox_published_total", "Events published", ["domain", "outcome"])
 UNSENT = Gauge("smartfit_outbox_unsent", "Events waiting in the outbox", ["domain"])
@@ -38,46 +42,63 @@ def relay_batch(domain: str, bus: Bus) -> int:
     Raises:
         BusUnavailable: the carrier is away. What it took before is marked sent; the rest is as it was.
     """
-    away: BusUnavailable | None = None
-    tried = 0
-    deadline = time.monotonic() + BATCH_SECONDS
     with unit_of_work(domain) as session:
-        rows = list(
-            session.scalars(
-                select(OutboxEvent)
-                .where(OutboxEvent.sent_at.is_(None), OutboxEvent.next_attempt_at <= func.clock_timestamp())
-                .order_by(OutboxEvent.next_attempt_at, OutboxEvent.position)
-                .limit(BATCH)
-                .with_for_update(skip_locked=True)
+        rows = session.execute(
+            select(
+                OutboxEvent.position, OutboxEvent.event_id, OutboxEvent.type, OutboxEvent.attempts, OutboxEvent.envelope
             )
-        )
-        for row in rows:
-            tried += 1
-            away = _publish(domain, row, bus)
-            if away is not None or time.monotonic() > deadline:
-                break
-    if away is not None:
-        raise away
-    if not tried:
+            .where(OutboxEvent.sent_at.is_(None), OutboxEvent.next_attempt_at <= func.clock_timestamp())
+            .order_by(OutboxEvent.next_attempt_at, OutboxEvent.position)
+            .limit(BATCH)
+            .with_for_update(skip_locked=True)
+        ).all()
+        outcomes = _publish(rows, bus) if rows else {}
+        _mark(session, domain, rows, outcomes)
+    for error in outcomes.values():
+        if isinstance(error, BusUnavailable):
+            raise error
+    if not rows:
         bus.keep_alive()
-    return tried
+    return len(outcomes)
 
 
-def _publish(domain: str, row: OutboxEvent, bus: Bus) -> BusUnavailable | None:
-    row.attempts += 1
-    try:
-        bus.publish(Event.from_json(row.envelope))
-    except Exception as error:
+def _publish(rows: Sequence[Row[Any]], bus: Bus) -> Outcomes:
+    """What came of them; the ids of those that were not tried are missing."""
+    events, unreadable = [], Outcomes()
+    for row in rows:
+        try:
+            event = Event.from_json(row.envelope)
+            if event.id != row.event_id:
+                raise InvalidEvent(f"the envelope of another event, {event.id}")
+            events.append(event)
+        except Exception as error:  # whatever is in it, it holds up no other
+            unreadable[row.event_id] = error
+    return unreadable | bus.publish_all(events, BATCH_SECONDS)
+
+
+def _mark(session: Session, domain: str, rows: Sequence[Row[Any]], outcomes: Outcomes) -> None:
+    tried = [row for row in rows if row.event_id in outcomes]
+    sent = [row.position for row in tried if outcomes[row.event_id] is None]
+    if sent:
+        kept = update(OutboxEvent).where(OutboxEvent.position.in_(sent))
+        session.execute(kept.values(sent_at=clock.now(), attempts=OutboxEvent.attempts + 1), execution_options=_PLAIN)
+        PUBLISHED.labels(domain, "sent").inc(len(sent))
+    for row in tried:
+        error = outcomes[row.event_id]
+        if error is None:
+            continue
         # Put off even where the bus is away: were it this event that breaks the connection, it must not come first again.
-        row.last_error = f"{type(error).__name__}: {error}"[:500]
-        wait = min(0.2 * 2 ** min(row.attempts, 12), 60.0)
-        row.next_attempt_at = clock.now() + timedelta(seconds=wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        attempts, described = row.attempts + 1, f"{type(error).__name__}: {error}"[:500]
+        wait = min(0.2 * 2 ** min(attempts, 12), 60.0) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        put_off = update(OutboxEvent).where(OutboxEvent.position == row.position)
+        values = {
+            "attempts": attempts,
+            "last_error": described,
+            "next_attempt_at": clock.now() + timedelta(seconds=wait),
+        }
+        session.execute(put_off.values(**values), execution_options=_PLAIN)
         PUBLISHED.labels(domain, "failed").inc()
-        log.warning("publish_failed", domain=domain, event_type=row.type, attempts=row.attempts, error=row.last_error)
-        return error if isinstance(error, BusUnavailable) else None
-    row.sent_at = clock.now()
-    PUBLISHED.labels(domain, "sent").inc()
-    return None
+        log.warning("publish_failed", domain=domain, event_type=row.type, attempts=attempts, error=described)
 
 
 def waiting(session: Session) -> tuple[int, float]:

@@ -7,12 +7,15 @@ the PRODUCER span: one event is one message, and so all is one trace.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
 from platform_api.core.events.envelope import Event
-from platform_api.core.telemetry.tracing import current_traceparent, span
+from platform_api.core.telemetry.tracing import current_traceparent, failed, span, start_span, traceparent_of
+
+_LOST = ConnectionError()
 
 
 @contextlib.contextmanager
@@ -21,6 +24,40 @@ def sending(event: Event, system: str, destination: str) -> Iterator[Event]:
     attributes = _attributes("send", system, destination, str(event.id), event.type)
     with span(f"send {destination}", SpanKind.PRODUCER, traceparent=event.traceparent, attributes=attributes):
         yield dataclasses.replace(event, traceparent=current_traceparent() or event.traceparent)
+
+
+@contextlib.contextmanager
+def sending_all(
+    events: Sequence[Event],
+    system: str,
+    destination: Callable[[Event], str],
+    outcomes: Mapping[UUID, Exception | None],
+) -> Iterator[list[Event]]:
+    """Yields the events as they are to be sent; each has a span of its own, all of them at once.
+
+    Args:
+        outcomes: at the end, what came of each; one that is missing was lost on its way.
+    """
+    spans = [
+        start_span(
+            f"send {destination(event)}",
+            SpanKind.PRODUCER,
+            traceparent=event.traceparent,
+            attributes=_attributes("send", system, destination(event), str(event.id), event.type),
+        )
+        for event in events
+    ]
+    try:
+        yield [
+            dataclasses.replace(event, traceparent=traceparent_of(span) or event.traceparent)
+            for event, span in zip(events, spans, strict=True)
+        ]
+    finally:
+        for event, span in zip(events, spans, strict=True):
+            error = outcomes.get(event.id, _LOST)
+            if error is not None:
+                failed(error, span)
+            span.end()
 
 
 @contextlib.contextmanager

@@ -64,9 +64,24 @@ def span(
             raise
 
 
-def failed(error: BaseException) -> None:
-    """Mark the running span as failed."""
-    found = trace.get_current_span()
+def start_span(
+    name: str, kind: SpanKind, *, traceparent: str | None = None, attributes: Mapping[str, str | int] | None = None
+) -> Span:
+    """A span that does not become the running one, for work that goes on beside other work; its caller ends it."""
+    parent = propagate.extract({"traceparent": traceparent}) if traceparent else None
+    return _tracer.start_span(name, parent, kind, attributes)
+
+
+def traceparent_of(span: Span) -> str | None:
+    """The W3C traceparent of a span."""
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier, trace.set_span_in_context(span))
+    return carrier.get("traceparent")
+
+
+def failed(error: BaseException, span: Span | None = None) -> None:
+    """Mark a span, by default the running one, as failed."""
+    found = span or trace.get_current_span()
     found.set_attribute("error.type", type(error).__qualname__)
     found.set_status(StatusCode.ERROR)
 

@@ -1,24 +1,31 @@
-"""The limit: pika and a quorum queue with nothing else, `python -m tests.benchmarks.events.limit publish|consume URL QUEUE NUMBER SIZE`.
+"""The limit: pika and a quorum queue with nothing else, `python -m tests.benchmarks.events.limit publish|consume URL QUEUE NUMBER SIZE BATCH`.
 
-`publish` sends NUMBER persistent messages of SIZE bytes, each confirmed before the next, as the product's relay does.
-`consume` takes messages and acknowledges each until it has had none for two seconds. Both wait for a line on stdin, and
-print the seconds since 1970 at which they began and ended, and the number of messages.
+`publish` sends NUMBER persistent messages of SIZE bytes. BATCH 1: each is confirmed before the next, as pika's BlockingChannel does.
+Above that, so many are on their way before their confirms are waited for, as with the product's relay. `consume` takes messages
+until it has had none for two seconds and acknowledges each (BATCH 1), or all that had come by then at once, as the product's
+consumer does. Both wait for a line on stdin, and print the seconds since 1970 at which they began and ended, and the number of
+messages.
 """
 
+import itertools
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pika
+from pika.adapters.blocking_connection import BlockingChannel
 
+from platform_api.core.events.bus import Outcomes
+from platform_api.core.events.bus.confirms import ConfirmedChannel, Message
 from platform_api.core.events.bus.rabbitmq import PREFETCH
 
 _ROOT = Path(__file__).resolve().parents[3]
 
 
-def publish(channel: pika.adapters.blocking_connection.BlockingChannel, queue: str, number: int, size: int) -> int:
-    """Publish with confirms."""
+def publish(channel: BlockingChannel, queue: str, number: int, size: int) -> int:
+    """Publish with confirms, one by one."""
     channel.confirm_delivery()
     properties = pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent)
     for _ in range(number):
@@ -26,48 +33,68 @@ def publish(channel: pika.adapters.blocking_connection.BlockingChannel, queue: s
     return number
 
 
-def consume(channel: pika.adapters.blocking_connection.BlockingChannel, queue: str) -> tuple[int, float]:
+def publish_in_batches(channel: BlockingChannel, queue: str, number: int, size: int, batch: int) -> int:
+    """Publish with confirms in a pipeline."""
+    confirmed = ConfirmedChannel(channel)
+    properties = pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent)
+    for begin in range(0, number, batch):
+        outcomes = Outcomes()
+        messages = [
+            Message(uuid.uuid4(), "", queue, b"x" * size, properties, mandatory=True)
+            for _ in range(min(batch, number - begin))
+        ]
+        confirmed.publish(messages, outcomes)
+        assert list(outcomes.values()) == [None] * len(messages)
+    return number
+
+
+def consume(channel: BlockingChannel, queue: str, batch: int) -> tuple[int, float]:
     """Consume with acknowledgements. Returns (messages, when the last was acknowledged)."""
     channel.basic_qos(prefetch_count=PREFETCH)
     had, last = 0, time.time()
-    for method, _, _ in channel.consume(queue, inactivity_timeout=2.0):
-        if method is None:
+    deliveries = channel.consume(queue, inactivity_timeout=2.0)
+    for delivery in deliveries:
+        if delivery[0] is None:
             break
-        channel.basic_ack(method.delivery_tag)
-        had, last = had + 1, time.time()
+        waiting = min(batch - 1, channel.get_waiting_message_count())
+        taken = [delivery, *itertools.islice(deliveries, waiting)]
+        channel.basic_ack(taken[-1][0].delivery_tag, multiple=batch > 1)
+        had, last = had + len(taken), time.time()
     channel.cancel()
     return had, last
 
 
 def main() -> None:
     """One publisher or consumer."""
-    role, url, queue, number, size = sys.argv[1:]
+    role, url, queue, number, size, batch = sys.argv[1:]
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()
         print("ready", flush=True)
         sys.stdin.readline()
         begun = time.time()
-        if role == "publish":
+        if role == "consume":
+            had, ended = consume(channel, queue, int(batch))
+        elif int(batch) == 1:
             had, ended = publish(channel, queue, int(number), int(size)), time.time()
         else:
-            had, ended = consume(channel, queue)
+            had, ended = publish_in_batches(channel, queue, int(number), int(size), int(batch)), time.time()
     print(begun, ended, had)
 
 
-def measure(url: str, publishers: int, consumers: int, number: int, size: int) -> dict[str, float]:
+def measure(url: str, publishers: int, consumers: int, number: int, size: int, batch: int = 1) -> dict[str, float]:
     """Rates with so many processes of each kind and `number` messages in all.
 
     Returns:
         published_per_s: confirmed messages a second; events_per_s: from the first publish to the last acknowledgement.
     """
-    queue = f"limit.{publishers}"
+    queue = f"limit.{publishers}.{batch}"
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         connection.channel().queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
     roles = ["consume"] * consumers + ["publish"] * publishers
     processes = []
     for role in roles:
         command = [sys.executable, "-m", "tests.benchmarks.events.limit", role, url, queue]
-        command += [str(number // publishers), str(size)]
+        command += [str(number // publishers), str(size), str(batch)]
         processes.append(subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
     for process in processes:
         assert process.stdout is not None

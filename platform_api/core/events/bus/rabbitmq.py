@@ -1,21 +1,23 @@
 """The production bus: RabbitMQ, by pika.
 
 One topic exchange; for each subscriber a quorum queue a lane (see `events.lanes`), bound to the types it hears, with
-a delivery limit and a dead-letter queue. Messages are persistent; publishing returns when the broker has confirmed.
+a delivery limit and a dead-letter queue. Messages are persistent; publishing returns when the broker has confirmed, and many may be on their way before.
 `mandatory` makes an event that should have a subscriber but reaches no queue an error, not a loss.
 
-A consumer handles a message in one transaction with its inbox row and acknowledges after the commit. A handler that
-fails leaves the event in the inbox, which tries again with backoff. An event of a type or a version that this release
+A consumer handles a message, or several that wait, in one transaction with the inbox rows and acknowledges after the commit.
+A handler that fails leaves the event in the inbox, which tries again with backoff. An event of a type or a version that this release
 does not know becomes a dead letter of the inbox. So the broker's delivery limit is only spent by consumers that die on
 a message, and its dead-letter queue only holds those messages and what is no event at all; see `replay_dead`.
 """
 
-import functools
+import itertools
 import json
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pika
@@ -27,12 +29,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from platform_api.core.database import unit_of_work
-from platform_api.core.events.bus import BusUnavailable
+from platform_api.core.events.bus import BusUnavailable, Outcomes, one_by_one
+from platform_api.core.events.bus.confirms import ConfirmedChannel, Message
 from platform_api.core.events.envelope import Event, InvalidEvent
-from platform_api.core.events.inbox import accept, bury
+from platform_api.core.events.inbox import accept, accept_all, bury
 from platform_api.core.events.lanes import LANES, lane
 from platform_api.core.events.registry import all_types, subscribers
-from platform_api.core.events.spans import processing, sending
+from platform_api.core.events.spans import processing, sending, sending_all
 from platform_api.core.settings import SettingsError
 
 log = structlog.get_logger(__name__)
@@ -42,6 +45,8 @@ EXCHANGE = "smartfit.events"
 DEAD_EXCHANGE = "smartfit.dead"
 DELIVERY_LIMIT = 20
 PREFETCH = 32
+TOGETHER_SECONDS = 0.1
+"""Longest transaction in which a consumer handles several messages: locks are held for so long, and effects wait."""
 HEARTBEAT = 15
 ANSWER_SECONDS = 20.0
 """Longest wait for the broker's answer (a confirm, a declared queue). A broker that lives, and so answers heartbeats, may
@@ -119,13 +124,26 @@ class RabbitBus:
             AMQPError: refused, or returned.
             BusUnavailable: no node of the broker can be reached, or it does not confirm within ANSWER_SECONDS.
         """
-        with sending(event, SYSTEM, f"{EXCHANGE}:{event.type}") as sent:
+        with sending(event, SYSTEM, _destination(event)) as sent:
             self._publish(sent)
+
+    def publish_all(self, events: Sequence[Event], seconds: float) -> Outcomes:
+        """Publish all and wait for their confirms; see `Bus.publish_all`."""
+        begun, outcomes = time.monotonic(), Outcomes()
+        try:
+            with sending_all(events, SYSTEM, _destination, outcomes) as sent:
+                self._send(sent, outcomes)
+        except (AMQPError, OSError) as error:
+            # Which of those in flight was the cause, if one was, can only be told one by one.
+            log.info("confirms_lost", settled=len(outcomes), events=len(events), error=type(error).__name__)
+        left = [event for event in events if event.id not in outcomes]
+        return outcomes | one_by_one(self.publish, left, seconds - (time.monotonic() - begun))
 
     def _publish(self, event: Event) -> None:
         held = getattr(self._local, "connection", None) is not None
+        outcomes = Outcomes()
         try:
-            self._send(event)
+            self._send([event], outcomes)
         except AMQPChannelError:
             raise
         except (AMQPError, OSError) as error:
@@ -133,21 +151,27 @@ class RabbitBus:
                 raise BusUnavailable(f"{type(error).__name__}: {error}") from error
             # The connection we had was lost, a new one may be had at once. What was taken comes twice, harmlessly.
             self._publish(event)
+        else:
+            refused = outcomes[event.id]
+            if refused is not None:
+                raise refused
 
-    def _send(self, event: Event) -> None:
+    def _send(self, events: Sequence[Event], outcomes: Outcomes) -> None:
+        messages = []
+        for event in events:
+            try:
+                messages.append(_message(event))
+            except Exception as error:  # this event's own fault, and nobody else's
+                outcomes[event.id] = error
         try:
             with _answering(self._connection()):
-                self._channel().basic_publish(
-                    EXCHANGE,
-                    event.type,
-                    json.dumps(event.to_json(), ensure_ascii=False).encode(),
-                    _properties(str(event.id), event.type),
-                    mandatory=bool(subscribers(event.type)),
-                )
+                self._channel().publish(messages, outcomes)
         except (AMQPError, OSError):
-            # Made anew, with all queues, before the next try: a queue may be missing (a broker made anew), too.
             self.close()
             raise
+        if any(outcomes.values()):
+            # Made anew, with all queues, before the next try: a queue may be missing (a broker made anew).
+            self.close()
 
     def keep_alive(self) -> None:
         """Answer the broker's heartbeats, without which it closes a connection that has nothing to publish."""
@@ -173,24 +197,41 @@ class RabbitBus:
             connection = self._local.connection = pika.BlockingConnection(_shuffled(self.nodes))
         return connection
 
-    def _channel(self) -> BlockingChannel:
+    def _channel(self) -> ConfirmedChannel:
         channel = getattr(self._local, "channel", None)
         if channel is None or channel.is_closed:
-            channel = self._connection().channel()
+            plain = self._connection().channel()
             for subscriber in self.subscribers:
-                declare(channel, subscriber)
-            channel.confirm_delivery()
-            self._local.channel = channel
+                declare(plain, subscriber)
+            channel = self._local.channel = ConfirmedChannel(plain)
         return channel
 
 
+@dataclass(frozen=True)
+class _Unknown:
+    """A document that this release cannot read; another may."""
+
+    document: Any
+    error: InvalidEvent
+
+
+_Delivery = tuple[Any, Any, bytes]
+_Read = tuple[Any, Any, _Unknown | Event]
+
+
 class Consumer:
-    """Consumes one lane of one subscriber until told to stop; then finishes what it has in hand and leaves."""
+    """Consumes one lane of one subscriber until told to stop; then finishes what it has in hand and leaves.
+
+    What waits is handled together, in one transaction, as many as are done within TOGETHER_SECONDS (twice as many after each
+    batch that was). Where anything in it fails, all of it is undone, and each message is handled by itself: the one at fault is
+    put off or rejected, the others are done.
+    """
 
     def __init__(self, urls: str, subscriber: str, lane_name: str) -> None:
         self.nodes = parameters(urls)
         self.subscriber = subscriber
         self.queue = queue_name(subscriber, lane_name)
+        self._together = 1
 
     def run(self, stopping: threading.Event) -> None:
         """Consume; connects again, with jittered backoff, as often as needed."""
@@ -217,36 +258,59 @@ class Consumer:
                 _close(connection)
 
     def _consume(self, channel: BlockingChannel, stopping: threading.Event) -> None:
-        for method, properties, body in channel.consume(self.queue, inactivity_timeout=0.5):
-            if method is not None:
-                self._take(channel, method, properties, body, stopping)
+        deliveries = channel.consume(self.queue, inactivity_timeout=0.5)
+        for delivery in deliveries:
+            if delivery[0] is not None:
+                waiting = min(self._together - 1, channel.get_waiting_message_count())
+                self._take(channel, [delivery, *itertools.islice(deliveries, waiting)], stopping)
             if stopping.is_set():
                 # What was prefetched and not handled goes back to the queue.
                 channel.cancel()
                 return
 
-    def _take(
-        self, channel: BlockingChannel, method: Any, properties: Any, body: bytes, stopping: threading.Event
-    ) -> None:
-        def reject(error: Exception) -> None:
-            log.error("unreadable_message", queue=self.queue, message_id=properties.message_id, error=str(error)[:300])
-            channel.basic_reject(method.delivery_tag, requeue=False)
+    def _take(self, channel: BlockingChannel, deliveries: list[_Delivery], stopping: threading.Event) -> None:
+        readable = []
+        for method, properties, body in deliveries:
+            try:
+                readable.append((method, properties, _read(body)))
+            except Exception as error:  # whatever is in it: it must not come again, nor stop the consumer
+                self._reject(channel, method, properties, error)
+        begun = time.monotonic()
+        if not self._take_together(channel, readable):
+            for method, properties, read in readable:
+                self._take_one(channel, method, properties, read, stopping)
+        if time.monotonic() - begun > TOGETHER_SECONDS:
+            self._together = max(1, len(readable) // 2)
+        elif len(readable) == self._together:
+            self._together = min(2 * self._together, PREFETCH)
 
+    def _take_together(self, channel: BlockingChannel, readable: list[_Read]) -> bool:
+        """Handle all in one transaction. Returns False, with nothing done, where that is not to be."""
+        events = [read for _, _, read in readable if isinstance(read, Event)]
+        if not 1 < len(events) == len(readable):
+            return False
         try:
-            keep = self._read(body)
-        except Exception as error:  # whatever is in it: it must not come again, nor stop the consumer
-            reject(error)
-            return
+            with unit_of_work(self.subscriber) as session:
+                accept_all(session, events, self.subscriber, self._processing)
+        except Exception as error:
+            log.info("handled_one_by_one", queue=self.queue, events=len(events), error=type(error).__name__)
+            return False
+        channel.basic_ack(readable[-1][0].delivery_tag, multiple=True)
+        return True
+
+    def _take_one(
+        self, channel: BlockingChannel, method: Any, properties: Any, read: _Unknown | Event, stopping: threading.Event
+    ) -> None:
         while not stopping.is_set():
             try:
                 with unit_of_work(self.subscriber) as session:
-                    keep(session)
+                    self._keep(session, read)
             except InvalidEvent as error:
-                reject(error)
+                self._reject(channel, method, properties, error)
                 return
             except (DBAPIError, PoolTimeout) as error:
                 if _cannot_be_stored(error):
-                    reject(error)
+                    self._reject(channel, method, properties, error)
                     return
                 # The database is away. The message waits here, unacknowledged, and spends no delivery.
                 log.warning("database_away", queue=self.queue, error=type(error).__name__)
@@ -255,23 +319,29 @@ class Consumer:
                 channel.basic_ack(method.delivery_tag)
                 return
 
-    def _read(self, body: bytes) -> Callable[[Session], None]:
-        """What is to be done with a message, in a transaction. Raises where it is no event and cannot become one."""
-        document = json.loads(body)
-        try:
-            event = Event.from_json(document)
-        except InvalidEvent as error:
-            return functools.partial(self._bury, document, error)
-        return functools.partial(self._accept, event)
+    def _keep(self, session: Session, read: _Unknown | Event) -> None:
+        if isinstance(read, Event):
+            with self._processing(read):
+                accept(session, read, self.subscriber)
+        elif not bury(session, read.document, self.subscriber, read.error):
+            raise read.error
 
-    def _accept(self, event: Event, session: Session) -> None:
+    def _processing(self, event: Event) -> AbstractContextManager[None]:
         destination = f"{EXCHANGE}:{event.type}:{self.queue}"
-        with processing(str(event.id), event.type, event.traceparent, SYSTEM, destination):
-            accept(session, event, self.subscriber)
+        return processing(str(event.id), event.type, event.traceparent, SYSTEM, destination)
 
-    def _bury(self, document: Any, error: InvalidEvent, session: Session) -> None:
-        if not bury(session, document, self.subscriber, error):
-            raise error
+    def _reject(self, channel: BlockingChannel, method: Any, properties: Any, error: Exception) -> None:
+        log.error("unreadable_message", queue=self.queue, message_id=properties.message_id, error=str(error)[:300])
+        channel.basic_reject(method.delivery_tag, requeue=False)
+
+
+def _read(body: bytes) -> _Unknown | Event:
+    """The event in a message. Raises where it is no event and cannot become one."""
+    document = json.loads(body)
+    try:
+        return Event.from_json(document)
+    except InvalidEvent as error:
+        return _Unknown(document, error)
 
 
 @contextmanager
@@ -341,6 +411,16 @@ def _waiting(channel: BlockingChannel, queue: str) -> int:
         if error.reply_code != _NOT_FOUND:
             raise
         return 0
+
+
+def _destination(event: Event) -> str:
+    return f"{EXCHANGE}:{event.type}"
+
+
+def _message(event: Event) -> Message:
+    body = json.dumps(event.to_json(), ensure_ascii=False).encode()
+    properties = _properties(str(event.id), event.type)
+    return Message(event.id, EXCHANGE, event.type, body, properties, mandatory=bool(subscribers(event.type)))
 
 
 def _properties(message_id: str | None, type: str | None) -> pika.BasicProperties:
