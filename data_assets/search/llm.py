@@ -10,9 +10,10 @@ import requests
 from data_assets.search.prompt import MAX_TOKENS, BadAnswer
 from data_assets.search.settings import SearchLineSettings
 from platform_api.core import clock
-from platform_api.core.http import Client, ServiceUnavailable, client
+from platform_api.core.http import Client, ServiceUnavailable, client, document
 
 ATTEMPTS = 3
+CONNECT_S = 5.0
 LONGEST_WAIT_S = 120.0
 
 
@@ -52,10 +53,11 @@ class ChatModel:
         http = client(
             "llm",
             settings.llm_url,
-            timeout=(5.0, settings.llm_timeout_s),
+            timeout=(CONNECT_S, settings.llm_timeout_s),
             verify=str(settings.llm_ca_file) if settings.llm_ca_file else True,
             # Failures are counted by whoever asks, question by question.
             breaker=False,
+            whole_s=CONNECT_S + settings.llm_timeout_s,
             headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else None,
         )
         return cls(http, settings.llm_model, settings.llm_budget_tokens, settings.llm_requests_per_minute)
@@ -83,8 +85,7 @@ class ChatModel:
             self._next = self._now() + self._gap
             self.requests += 1
             try:
-                # No redirects: they would carry the key to another host.
-                answer = self._http.post("/chat/completions", json=body, allow_redirects=False)
+                answer = self._http.post("/chat/completions", json=body)
                 break
             except ServiceUnavailable as error:
                 if attempt + 1 == ATTEMPTS:
@@ -96,7 +97,7 @@ class ChatModel:
 
     def _content(self, answer: requests.Response, estimate: int) -> str:
         try:
-            told: Any = answer.json()
+            told: Any = document(answer)
             used = (told.get("usage") or {}).get("total_tokens")
             self.tokens += used if isinstance(used, int) and used > 0 else estimate
             choice = told["choices"][0]

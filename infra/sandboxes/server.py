@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, g, jsonify, request
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException
@@ -91,7 +91,15 @@ def sandbox_app(
         given = request.headers.get("Authorization", "")
         if (control or not own_authorization) and not hmac.compare_digest(given.encode(), f"Bearer {api_key}".encode()):
             raise Refusal(401, "unauthorized", "send Authorization: Bearer <api key>")
-        return None if control else faults.apply(request)
+        spoil = None if control else faults.next()
+        if spoil is not None and spoil.taken:
+            g.spoil = spoil
+            return None
+        return None if spoil is None else faults.spoilt(spoil, request)
+
+    @app.after_request
+    def spoil_answer(answer: Response) -> Response:
+        return faults.spoilt(g.pop("spoil"), request) if "spoil" in g else answer
 
     @app.errorhandler(Refusal)
     def refused(error: Refusal) -> tuple[Response, int]:
@@ -168,7 +176,8 @@ def serve(app: Flask, options: argparse.Namespace, on_start: Callable[[], object
             "keyfile": str(options.key),
             "worker_class": "gthread",
             "workers": 1,
-            "threads": 16,
+            # More than any test lets hang at once, so that it can still be told to stop that.
+            "threads": 64,
             # Longer than a client keeps an idle connection, as real controllers do.
             "keepalive": 75,
             "graceful_timeout": 2,

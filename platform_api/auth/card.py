@@ -14,11 +14,21 @@ import structlog
 
 from platform_api.auth.settings import settings
 from platform_api.core.errors import Problem
-from platform_api.core.http import Client, ServiceUnavailable, client
+from platform_api.core.http import Client, ServiceUnavailable, client, document
+from platform_api.core.texts import is_storable
+from platform_api.core.turnstile import Turnstile
 
 log = structlog.get_logger(__name__)
 RETRY_AFTER_S = 30
 MAX_TOKEN = 512
+
+# A card company that hangs holds a thread of ours for each newcomer who waits for it, and log-ins need threads too.
+checks = Turnstile(
+    lambda: settings().card_checks_at_once,
+    "지금 가입이 몰려 있습니다. 잠시 후 다시 시도하세요. 저장된 것은 없습니다.",
+    "Many people are signing up just now; try again in a moment. Nothing has been stored.",
+    patience_s=0.25,
+)
 
 
 @dataclass(frozen=True)
@@ -49,14 +59,16 @@ def card_service() -> Client:
         timeout=(chosen.card_connect_timeout_s, chosen.card_read_timeout_s),
         verify=str(chosen.card_ca_file) if chosen.card_ca_file else True,
         headers={"Authorization": f"Bearer {chosen.card_api_key.get_secret_value()}"},
+        whole_s=chosen.card_connect_timeout_s + chosen.card_read_timeout_s,
     )
 
 
+@checks
 def verify_card(card: Card, idempotency_key: str, service: Client | None = None) -> str:
     """Have the card's issuer vouch for its holder; returns the token that stands for the card.
 
     Raises:
-        Problem: 422 `card_declined`, or 503 `card_unavailable` with Retry-After.
+        Problem: 422 `card_declined`, 503 `card_unavailable` or, of too many at once, `busy`, with Retry-After.
     """
     body = {
         "card_number": card.number,
@@ -66,7 +78,7 @@ def verify_card(card: Card, idempotency_key: str, service: Client | None = None)
     }
     try:
         answer = (service or card_service()).post(
-            "/v1/verifications", json=body, headers={"Idempotency-Key": idempotency_key}, allow_redirects=False
+            "/v1/verifications", json=body, headers={"Idempotency-Key": idempotency_key}
         )
     except ServiceUnavailable as error:
         raise _unavailable(error.reason) from None
@@ -75,7 +87,7 @@ def verify_card(card: Card, idempotency_key: str, service: Client | None = None)
     if answer.status_code != 200:
         raise _unavailable(f"status {answer.status_code}")
     try:
-        said = answer.json()
+        said = document(answer)
         result, token = said.get("result"), said.get("token")
     except (ValueError, AttributeError):
         raise _unavailable("not the agreed JSON") from None
@@ -83,6 +95,8 @@ def verify_card(card: Card, idempotency_key: str, service: Client | None = None)
         raise _declined()
     if result != "verified" or not isinstance(token, str) or not 0 < len(token) <= MAX_TOKEN or card.number in token:
         raise _unavailable("not the agreed JSON")
+    if not is_storable(token):
+        raise _unavailable("a token that is no text")
     return token
 
 

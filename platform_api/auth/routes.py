@@ -62,6 +62,7 @@ def init_app(app: Flask) -> None:
         cached.cache_clear()
     passwords.forget_parameters()
     enrolments.reset()
+    card_module.checks.reset()
     app.extensions[revocation.EXTENSION] = revocation.Revocations(revocations.since)
     settings()
     vault.envelope()

@@ -42,6 +42,11 @@ class AuthSettings(PasswordSettings):
     card_api_key: SecretStr = Field(description="Bearer key for the card identity service.")
     card_connect_timeout_s: float = Field(default=2.0, gt=0)
     card_read_timeout_s: float = Field(default=5.0, gt=0)
+    card_checks_at_once: int = Field(
+        default=4,
+        ge=1,
+        description="In one process; far fewer than its threads, which a hanging card service would take.",
+    )
 
     access_internal_url: str = Field(description="Base URL of the access domain, for its internal routes.")
     access_timeout_s: float = Field(default=5.0, gt=0)

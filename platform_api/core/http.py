@@ -16,6 +16,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.util.retry import Retry
 
+from platform_api.core.bounded import BoundedAdapter
 from platform_api.core.telemetry.tracing import add_context
 
 CALLS = Counter("smartfit_outgoing_requests_total", "Calls to other services", ["service", "outcome"])
@@ -76,8 +77,10 @@ class Client:
         auth: AuthBase | None,
         headers: Mapping[str, str] | None,
         every_status: bool = False,
+        whole_s: float | None = None,
     ) -> None:
         self.name = name
+        self.outside = whole_s is not None
         self.every_status = every_status
         self.base_url = base_url.rstrip("/")
         self.timeout = timeout
@@ -97,7 +100,11 @@ class Client:
             allowed_methods=frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"}),
             raise_on_status=False,
         )
-        adapter = HTTPAdapter(max_retries=policy, pool_maxsize=16)
+        adapter = (
+            HTTPAdapter(max_retries=policy, pool_maxsize=16)
+            if whole_s is None
+            else BoundedAdapter(whole_s, max_retries=policy, pool_maxsize=16)
+        )
         self.session.mount("https://", adapter)
         self.session.mount("http://", adapter)
 
@@ -108,6 +115,8 @@ class Client:
             ServiceUnavailable: see there.
         """
         options.setdefault("timeout", self.timeout)
+        if self.outside:
+            options.setdefault("allow_redirects", False)
         try:
             if self.breaker is None:
                 answer = self._send(method, path, options)
@@ -154,6 +163,7 @@ def client(
     auth: AuthBase | None = None,
     headers: Mapping[str, str] | None = None,
     every_status: bool = False,
+    whole_s: float | None = None,
 ) -> Client:
     """A client of service `name`.
 
@@ -167,6 +177,8 @@ def client(
         headers: sent with each request.
         every_status: whatever comes is an answer, 5xx and 429 too, for a caller that passes it on to somebody; only a service
             that cannot be reached counts as a failure.
+        whole_s: of a service outside the platform: seconds for the whole answer, which may have no more than
+            `bounded.ANSWER_BYTES`; and it sends nobody elsewhere: redirects are answers.
     """
     return Client(
         name,
@@ -179,7 +191,20 @@ def client(
         auth=auth,
         headers=headers,
         every_status=every_status,
+        whole_s=whole_s,
     )
+
+
+def document(answer: requests.Response) -> Any:
+    """The JSON of an answer.
+
+    Raises:
+        ValueError: it is none, or is nested beyond measure.
+    """
+    try:
+        return answer.json()
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 class ServiceAuth(AuthBase):

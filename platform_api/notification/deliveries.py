@@ -74,10 +74,10 @@ def settle(session: Session, taken: Taken, outcome: Outcome) -> None:
         return
     delivery.attempts += 1
     if isinstance(outcome, Sent):
-        delivery.state, delivery.sent_at, delivery.reference = "sent", clock.now(), outcome.reference[:300]
+        delivery.state, delivery.sent_at, delivery.reference = "sent", clock.now(), _words(outcome.reference)
         delivery.reason = None
     elif isinstance(outcome, Later):
-        delivery.reason = outcome.reason[:300]
+        delivery.reason = _words(outcome.reason)
         delivery.due_at = clock.now() + timedelta(seconds=wait_s(delivery.urgent, delivery.attempts, outcome.after_s))
     elif outcome.target_gone:
         _close(delivery, "dropped", outcome.reason)
@@ -206,4 +206,9 @@ def _forget_target(session: Session, delivery: Delivery) -> None:
 
 
 def _close(delivery: Delivery, state: str, reason: str) -> None:
-    delivery.state, delivery.reason = state, reason[:300]
+    delivery.state, delivery.reason = state, _words(reason)
+
+
+def _words(said: str) -> str:
+    """What a channel said, as a database can hold it: failing to write it down would send the message again."""
+    return said.encode("utf-8", "replace").decode().replace("\0", "?")[:300]

@@ -162,7 +162,10 @@ def error(status: int, name: str, code: str | None = None, field: str | None = N
         (404, error(404, "NOT_FOUND", "UNREGISTERED"), Never("unregistered", target_gone=True)),
         # A wrong project or address must not cost anybody's token.
         (404, error(404, "NOT_FOUND"), Never("status 404")),
-        (404, b"not json", Never("status 404")),
+        # Whoever says this is not the gateway: the message is still wanted once it is back.
+        (404, b"not json", Later("garbage")),
+        (302, b"", Later("garbage")),
+        (200, b"[" * 100_000, Later("garbage")),
         (403, error(403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH"), Never("sender_id_mismatch", target_gone=True)),
         (403, error(403, "PERMISSION_DENIED"), Later("status 403")),
         (401, error(401, "UNAUTHENTICATED"), Later("status 401")),

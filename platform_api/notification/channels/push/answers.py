@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 
+from platform_api.core import http
 from platform_api.notification.channels import Later, Never, Outcome, Sent
 
 QUOTA_WAIT_S = 60.0
@@ -20,12 +21,14 @@ LONGEST_WAIT_S = 3600.0
 def judge(answer: requests.Response) -> Outcome:
     """The outcome of an answer below 500 that is not 429."""
     document = _json(answer)
-    if answer.status_code == 200:
-        name = document.get("name")
+    name, error = document.get("name"), document.get("error")
+    if answer.status_code == 200 and isinstance(name, str) and name:
+        return Sent(name)
+    if answer.status_code == 413:
+        return Never("status 413")
+    if answer.status_code == 200 or not isinstance(error, dict):
         # Something between us and the gateway answered: what came of the message is not known.
-        return Sent(name) if isinstance(name, str) and name else Later("garbage")
-    error = document.get("error")
-    error = error if isinstance(error, dict) else {}
+        return Later("garbage")
     code, fields = _details(error)
     if answer.status_code == 404 and code == "UNREGISTERED":
         return Never("unregistered", target_gone=True)
@@ -64,7 +67,7 @@ def retry_after(value: str | None) -> float | None:
 
 def _json(answer: requests.Response) -> dict[str, Any]:
     try:
-        document = answer.json()
+        document = http.document(answer)
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}

@@ -35,6 +35,7 @@ class PushChannel:
             timeout=(settings.fcm_connect_timeout_s, settings.fcm_read_timeout_s),
             verify=verify,
             auth=self.auth,
+            whole_s=settings.fcm_connect_timeout_s + settings.fcm_read_timeout_s,
         )
         if self.client.breaker is not None:
             self.client.breaker.reset_timeout = RESET_S

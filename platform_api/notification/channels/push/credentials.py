@@ -15,6 +15,7 @@ from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 from requests.auth import AuthBase
 
+from platform_api.core.bounded import BoundedAdapter
 from platform_api.core.settings import SettingsError
 
 log = structlog.get_logger(__name__)
@@ -47,7 +48,8 @@ class GoogleAuth(AuthBase):
             raise SettingsError("SMARTFIT_FCM_CREDENTIALS_FILE: project_id가 없습니다 (has no project_id)")
         self.project_id = str(self.credentials.project_id)
         session = requests.Session()
-        session.verify, session.trust_env = verify, False
+        session.verify, session.trust_env, session.max_redirects = verify, False, 0
+        session.mount("https://", BoundedAdapter(TIMEOUT_S))
         self._transport = functools.partial(Request(session), timeout=TIMEOUT_S)
         self._lock = threading.Lock()
 
@@ -68,7 +70,8 @@ class GoogleAuth(AuthBase):
                 return
             try:
                 self.credentials.refresh(self._transport)
-            except exceptions.GoogleAuthError as error:
+            # google-auth takes an answer's fields for what they ought to be.
+            except (exceptions.GoogleAuthError, ValueError, TypeError, AttributeError, RecursionError) as error:
                 log.warning("push_token_refused", error=type(error).__name__, reason=str(error)[:200])
                 if state == TokenState.INVALID:
                     raise TokenRefused(type(error).__name__) from error

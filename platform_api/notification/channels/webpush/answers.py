@@ -18,8 +18,8 @@ def judge(answer: requests.Response) -> Outcome:
         return Never("subscription_gone", target_gone=True)
     if status == 413:
         return Never("too_large")
-    if status in (401, 403, 408):
-        # Our own key or clock: an operator mends that, and the message is still wanted then.
+    if 300 <= status < 400 or status in (401, 403, 408):
+        # Our own key or clock, or something on the way: that is mended, and the message is still wanted then.
         return Later(f"status {status}")
     return Never(f"status {status}")
 

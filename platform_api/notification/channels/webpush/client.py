@@ -34,7 +34,8 @@ class WebPushChannel:
         verify: str | bool = str(settings.webpush_ca_file) if settings.webpush_ca_file else True
         timeout = (settings.webpush_connect_timeout_s, settings.webpush_read_timeout_s)
         self.clients = {
-            entry: http.client(f"webpush-{purpose}-{entry}", "", timeout=timeout, verify=verify) for entry in self.hosts
+            entry: http.client(f"webpush-{purpose}-{entry}", "", timeout=timeout, verify=verify, whole_s=sum(timeout))
+            for entry in self.hosts
         }
         for client in self.clients.values():
             if client.breaker is not None:
@@ -65,8 +66,8 @@ class WebPushChannel:
         }
         signed = {**headers, **self.signer.sign(claims)}
         try:
-            # A redirection would lead past the list of hosts.
-            return answers.judge(client.post(endpoint, data=body, headers=signed, allow_redirects=False))
+            # No redirection is followed (see `http.client`): it would lead past the list of hosts.
+            return answers.judge(client.post(endpoint, data=body, headers=signed))
         except ServiceUnavailable as unavailable:
             cause = unavailable.__cause__
             if isinstance(cause, requests.RequestException) and cause.response is not None:
