@@ -15,7 +15,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from infra.gateway import envoy
-from infra.gateway.description import LIVE, Address, Gateway, Limits, Tls, routes_of
+from infra.gateway.description import GATES, LIVE, Address, Gateway, Limits, Tls, routes_of
 from infra.local.certificates import server
 from infra.local.postgres import free_port
 
@@ -76,7 +76,10 @@ def start(gateway: Gateway, folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def gateway_before(folder: Path, limits: Limits, **clusters: tuple[Address, ...]) -> Gateway:
+    """The description of one that listens on loopback. Where access is, gate nodes come to it, too."""
     certificate = server(folder, "gateway")
+    if "access" in clusters:
+        clusters.setdefault(GATES, clusters["access"])
     return Gateway(
         listen=(Address("127.0.0.1", free_port()),),
         clusters=clusters,
@@ -85,7 +88,7 @@ def gateway_before(folder: Path, limits: Limits, **clusters: tuple[Address, ...]
         admin=Address("127.0.0.1", free_port()),
         limits=limits,
         routes=routes_of(
-            tuple(sorted({*clusters} - {"platform", "dagster", "web", LIVE})),
+            tuple(sorted({*clusters} - {"platform", "dagster", "web", LIVE, GATES})),
             dagster="dagster" in clusters,
             web="web" in clusters,
         ),

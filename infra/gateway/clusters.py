@@ -21,7 +21,7 @@ def cluster(name: str, addresses: tuple[Address, ...], gateway: Gateway) -> Json
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket_address(each)}} for each in addresses]}],
         },
-        "circuit_breakers": {"thresholds": [_thresholds(gateway.breakers.get(name, gateway.breaker))]},
+        "circuit_breakers": _circuit_breakers(gateway.breakers.get(name, gateway.breaker)),
         "outlier_detection": _outliers(),
         "typed_extension_protocol_options": {
             _HTTP: {
@@ -50,9 +50,9 @@ def socket_address(address: Address) -> Json:
     return {"socket_address": {"address": address.host, "port_value": address.port}}
 
 
-def _thresholds(breaker: Breaker) -> Json:
+def _circuit_breakers(breaker: Breaker) -> Json:
     """Beyond these a request is answered 503 at once: one slow service holds nothing that the others need."""
-    return {
+    thresholds: Json = {
         "priority": "DEFAULT",
         "track_remaining": True,
         "max_connections": breaker.max_connections,
@@ -63,6 +63,10 @@ def _thresholds(breaker: Breaker) -> Json:
             "min_retry_concurrency": breaker.min_retries,
         },
     }
+    if breaker.host_connections is None:
+        return {"thresholds": [thresholds]}
+    each = {"priority": "DEFAULT", "max_connections": breaker.host_connections}
+    return {"thresholds": [thresholds], "per_host_thresholds": [each]}
 
 
 def _outliers() -> Json:

@@ -116,12 +116,16 @@ class Jwt:
 class Breaker:
     """What one service may hold at one gateway; more is answered 503 at once.
 
+    `host_connections`: to one instance of it, which is as many requests as that has before it at once; None: no such bound. Whatever
+    number of instances there is, none is given more than it works off within a moment, and what `max_pending_requests` may wait for
+    a place is short: a queue that grows would only make every answer late, until those who asked have gone.
     `retry_percent`: retries among the requests under way, but `min_retries` always, which lets a restart pass unseen.
     """
 
     max_connections: int = 512
-    max_pending_requests: int = 512
+    max_pending_requests: int = 48
     max_requests: int = 1024
+    host_connections: int | None = 24
     retry_percent: float = 20.0
     min_retries: int = 32
 
@@ -129,8 +133,15 @@ class Breaker:
 LIVE = "live"
 """Cluster of the streams that web keeps open: its instances once more, so that what lasts for minutes is neither counted among the
 answers to pages nor takes their connections."""
-STREAMS = Breaker(max_connections=4000, max_requests=4000)
+STREAMS = Breaker(max_connections=4000, max_pending_requests=512, max_requests=4000, host_connections=None)
 """As many as two instances of web take; each holds a connection."""
+GATES = "gates"
+"""Cluster of what gate nodes ask: the instances of access once more. People in their thousands do not take the places of the gates,
+which hear here who may come in, nor do nodes that fetch a model take those of people."""
+PAGES = Breaker(max_pending_requests=512, host_connections=None)
+"""Of what serves hundreds at once, each of which mostly waits: the web clients, Dagster's pages."""
+SHARED = Breaker(max_pending_requests=16, host_connections=8)
+"""Where one process serves all domains (16 threads): of one domain that is slow it has half of its threads."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +169,9 @@ class Gateway:
     limits: Limits = field(default_factory=Limits)
     routes: tuple[Route, ...] = ()
     breaker: Breaker = field(default_factory=Breaker)
-    breakers: Mapping[str, Breaker] = field(default_factory=lambda: {LIVE: STREAMS})
+    breakers: Mapping[str, Breaker] = field(
+        default_factory=lambda: {LIVE: STREAMS, "web": PAGES, "dagster": PAGES, GATES: Breaker()}
+    )
     plain: tuple[Address, ...] = ()
     public_port: int | None = None
     health: Mapping[str, str] = field(default_factory=lambda: {"dagster": "", "collector": ""})
@@ -193,7 +206,7 @@ _AUTH = (
 )
 _ACCESS = (
     # Gate nodes sign with their own keys, which only access knows.
-    Route("access", prefix="/access/v1/edge/", public=True, timeout_s=UPLOAD_S, max_body_bytes=8 * MIB),
+    Route(GATES, prefix="/access/v1/edge/", public=True, timeout_s=UPLOAD_S, max_body_bytes=8 * MIB),
     Route("access", prefix="/access/v1/"),
 )
 _HELPER = (Route("helper", prefix="/helper/v1/", timeout_s=UPLOAD_S, max_body_bytes=PHOTOS_BYTES),)

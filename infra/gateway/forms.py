@@ -5,16 +5,17 @@ headless service. `envoy.bootstrap(compose())` is the configuration as JSON; `en
 lets Envoy check it.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-from infra.gateway.description import LIVE, Address, Gateway, Tls, routes_of
+from infra.gateway.description import GATES, LIVE, SHARED, Address, Gateway, Tls, routes_of
 from infra.local.postgres import DOMAINS
 
 HTTPS_PORT, HTTP_PORT, ADMIN_PORT, API_PORT, DAGSTER_PORT, COLLECTOR_PORT = 8443, 8080, 9901, 8000, 3000, 4318
 METRICS_PORT = 9902
 CERTIFICATE = Tls(Path("/etc/smartfit/tls/tls.crt"), Path("/etc/smartfit/tls/tls.key"))
 SECRETS = Path("/etc/smartfit/gateway/certificates")
-_WEB = ("web", LIVE)
+_WEB, _API = ("web", LIVE), (*DOMAINS, GATES, "platform")
 ANY = "0.0.0.0"  # noqa: S104 (inside its own container or pod)
 
 
@@ -24,8 +25,8 @@ def compose(dagster: bool = True, collector: str | None = "jaeger", tls: Tls = C
     By the names they have on the network `front` alone: they share others with the gateway, where nobody would believe its
     word on addresses.
     """
-    services = {**dict.fromkeys((*DOMAINS, "platform"), "api.front"), **dict.fromkeys(_WEB, "web.front")}
-    return _gateway(services, "dagster" if dagster else None, collector, tls, 0)
+    services = {**dict.fromkeys(_API, "api.front"), **dict.fromkeys(_WEB, "web.front")}
+    return replace(_gateway(services, "dagster" if dagster else None, collector, tls, 0), breaker=SHARED)
 
 
 def kubernetes(
@@ -44,7 +45,8 @@ def kubernetes(
     def name(service: str) -> str:
         return f"{release}-{service}.{namespace}.svc.cluster.local"
 
-    services = {domain: name(domain) for domain in (*DOMAINS, "platform")} | dict.fromkeys(_WEB, name("web"))
+    services = {domain: name(domain) for domain in (*DOMAINS, "platform")}
+    services |= {GATES: services["access"], **dict.fromkeys(_WEB, name("web"))}
     return _gateway(services, name("learning-dagster") if dagster else None, collector, tls, proxies_before)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.gateway import envoy
-from infra.gateway.description import LIVE, Address, Gateway, Jwt, Limits, Rate, Tls, routes_of
+from infra.gateway.description import GATES, LIVE, SHARED, Address, Gateway, Jwt, Limits, Rate, Tls, routes_of
 from infra.local import dagster, environment
 from infra.local.credentials import Credentials
 from infra.local.postgres import DOMAINS, PostgresServer
@@ -114,7 +114,7 @@ def gateway(state: State) -> Gateway:
         listen=tuple(Address(host, ports["gateway"]) for host in dict.fromkeys(listen)),
         clusters={
             **dict.fromkeys(DOMAINS, api),
-            "platform": api,
+            **dict.fromkeys((GATES, "platform"), api),
             **dict.fromkeys(("web", LIVE), (Address("127.0.0.1", ports["web"]),)),
             "dagster": (Address("127.0.0.1", ports["dagster"]),),
         },
@@ -124,6 +124,7 @@ def gateway(state: State) -> Gateway:
         admin=Address("127.0.0.1", ports["envoy-admin"]),
         metrics=Address("127.0.0.1", ports["gateway-metrics"]),
         limits=Limits(general=Rate(1000, 2000), sensitive=Rate(200, 400), account=Rate(1000, 2000)),
+        breaker=SHARED,
         routes=routes_of(DOMAINS, dagster=True, web=True),
         collector=Address(*receiver) if receiver else None,
         traced_percent=environment.traced_percent(),

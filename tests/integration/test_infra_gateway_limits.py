@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from infra.gateway import accesslog
-from infra.gateway.description import Address, Breaker, Jwt, Limits, Rate
+from infra.gateway import accesslog, envoy
+from infra.gateway.description import GATES, Address, Breaker, Jwt, Limits, Rate
 from infra.local.certificates import authority
 from infra.local.postgres import free_port
 from infra.observability.elk import calls
@@ -218,3 +218,75 @@ def test_slow_service_is_cut_off_at_once_and_the_others_work(world: World) -> No
         thread.join()
     assert statuses.count(200) >= 1
     assert world.get(world.bearer()).status_code == 200
+
+
+class Slow:
+    """An instance that takes its time and remembers how many requests it had before it at once."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self._lock = threading.Lock()
+        self.let_go = threading.Event()
+        self.backend = Backend(self._answer)
+
+    def _answer(self, path: str) -> tuple[int, dict[str, Any]]:
+        if "/edge/" in path:
+            return 200, {}
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        self.let_go.wait(20)
+        with self._lock:
+            self.now -= 1
+        return 200, {}
+
+
+def test_an_instance_has_no_more_before_it_than_it_works_off_and_the_rest_is_refused_at_once(tmp_path: Path) -> None:
+    signer = Ed25519PrivateKey.generate()
+    auth, instances = Backend(lambda _: (200, {"keys": [jwk(signer, "k1")]})), (Slow(), Slow())
+    breaker = Breaker(max_pending_requests=3, host_connections=4)
+    gateway = replace(
+        gateway_before(
+            tmp_path,
+            Limits(general=Rate(2000, 2000), account=Rate(2000, 2000)),
+            auth=(auth.address,),
+            access=tuple(each.backend.address for each in instances),
+            platform=(auth.address,),
+        ),
+        breaker=breaker,
+        health={"access": "", GATES: ""},
+    )
+    process = start(gateway, tmp_path)
+    url, answers = f"https://127.0.0.1:{gateway.listen[0].port}/access/v1/x", list[int]()
+
+    def ask() -> None:
+        answers.append(
+            requests.get(url, headers=bearer(signer), verify=str(authority(tmp_path).chain), timeout=30).status_code
+        )
+
+    threads = [threading.Thread(target=ask) for _ in range(40)]
+    try:
+        for thread in threads:
+            thread.start()
+        # A worker of Envoy's that has no connection to an instance makes one, whatever the others hold.
+        held = 2 * (breaker.host_connections or 0) + breaker.max_pending_requests + 2 * (envoy.workers() - 1)
+        wait_for(lambda: len(answers) >= 40 - held, 10, "the rest is refused")
+        assert set(answers) == {503}
+        # Gate nodes have places of their own.
+        node = requests.get(url.replace("/x", "/edge/changes"), verify=str(authority(tmp_path).chain), timeout=5)
+        assert node.ok
+        assert all(each.most <= 4 + envoy.workers() - 1 for each in instances)
+        for each in instances:
+            each.let_go.set()
+        for thread in threads:
+            thread.join(30)
+        assert answers.count(200) >= 2 * 4
+        assert len(answers) == 40
+        assert requests.get(url, headers=bearer(signer), verify=str(authority(tmp_path).chain), timeout=5).ok
+    finally:
+        for each in instances:
+            each.let_go.set()
+        process.terminate()
+        process.wait(10)
+        for backend in (auth, *(each.backend for each in instances)):
+            backend.close()
