@@ -1,9 +1,8 @@
 """Two services of two instances each behind the real gateway, under load: restarted one by one, killed, and lied to.
 
-What happened is told in build/faults/gateway.json.
+What happened is told in the result `gateway`.
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -25,13 +24,14 @@ from infra.gateway.description import Address, Gateway, Limits, Rate
 from infra.local.certificates import authority
 from infra.local.postgres import free_port
 from tests.gateway_world import Backend, bearer, claims, gateway_before, in_service, jwk, start
+from tests.results import ROOT, save, sized
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parents[3]
-REPORT = ROOT / "build" / "faults" / "gateway.json"
 CLIENTS = 6
+ROUNDS = sized(1, 3)
+"""How often every instance is restarted."""
 DRAINED_S = 1.0
 BAR = "0 requests failed on rolling restarts, 0 forged tokens accepted, the killed instance ejected and back in service"
 
@@ -153,9 +153,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def _restart_each(world: World) -> int:
-    """Every instance of every service, one after the other. Returns how many."""
+    """Every instance of every service, one after the other, ROUNDS times. Returns how many restarts that were."""
     restarts = 0
-    for service, instances in world.services.items():
+    for service, instances in [*world.services.items()] * ROUNDS:
         for instance in instances:
             instance.draining.touch()
             wait_for(lambda s=service, i=instance: not world.in_service(s, i), 20, "taken out of service")
@@ -200,19 +200,23 @@ def test_restarts_deaths_and_forgeries(world: World) -> None:
     # One dies; the requests that change nothing must not notice.
     service, dying = "access", world.services["access"][0]
     dying.kill()
+    killed = time.monotonic()
     after_death = Counter(
         requests.get(world.url + "/access/v1/x", headers=world.bearer(), verify=world.verify).status_code
         for _ in range(40)
     )
     wait_for(lambda: not world.in_service(service, dying), 20, "ejected")
+    ejected_s = time.monotonic() - killed
     ejected = not world.in_service(service, dying)
     dying.start()
+    started = time.monotonic()
 
     def answers() -> bool:
         answer = requests.get(world.url + "/access/v1/x", headers=world.bearer(), verify=world.verify)
         return answer.text == dying.name
 
     wait_for(lambda: world.in_service(service, dying) and answers(), 40, "back in service")
+    recovered_s = time.monotonic() - started
     recovered = world.in_service(service, dying)
 
     refusals = Counter(
@@ -232,11 +236,10 @@ def test_restarts_deaths_and_forgeries(world: World) -> None:
         "forged_accepted": forged_accepted,
         "ejected": ejected,
         "recovered": recovered,
-        "bar": BAR,
-        "holds": holds,
+        "ejected_s": round(ejected_s, 2),
+        "recovered_s": round(recovered_s, 2),
     }
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    save("faults", "gateway", report, bar=BAR, holds=holds)
     assert report["requests"] > 200
     assert len(answered_by) == 4
     assert holds, report
