@@ -1,5 +1,5 @@
 """Branches of an imaginary chain, drawn from a seed: for the labelled queries (a few hundred, kept in data/branches.json)
-and for the measurement of speed (up to 100,000).
+and for the measurement of speed (up to 1,000,000).
 
 `truth` says what a branch is like; its page and its reviews are written from it, as people write: an amenity is named in
 one of several ways or not at all, a trait is told in a sentence or two, and what is missing is complained about. Labels
@@ -9,6 +9,7 @@ are made from `truth` and plain facts; neither the product's lexicon nor its ran
 import json
 import math
 import random
+from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
@@ -75,12 +76,18 @@ def places() -> list[dict[str, Any]]:
 
 def branches(count: int, seed: int = 20261124, most_reviews: int = 40) -> list[dict[str, Any]]:
     """`count` branches, each of them near a spot, spread evenly."""
+    return list(each(count, seed, most_reviews))
+
+
+def each(count: int, seed: int = 20261124, most_reviews: int = 40, between: str = ", ") -> Iterator[dict[str, Any]]:
+    """The same, one by one: a million of them are 5 GB. `between` parts the amenities that a page tells."""
     rng = random.Random(seed)
     everywhere = places()
     spots = [place for place in everywhere if place["kind"] == "spot"]
     areas = [place for place in everywhere if place["kind"] == "area" and len(place["terms"]) == 2]
     numbers: dict[str, int] = {}
-    return [_branch(rng, i, spots[i % len(spots)], areas, numbers, most_reviews) for i in range(count)]
+    for i in range(count):
+        yield _branch(rng, i, spots[i % len(spots)], areas, numbers, most_reviews, between)
 
 
 def _branch(
@@ -90,6 +97,7 @@ def _branch(
     areas: list[dict[str, Any]],
     numbers: dict[str, int],
     most_reviews: int,
+    between: str,
 ) -> dict[str, Any]:
     area = min(areas, key=lambda a: (a["lat"] - spot["lat"]) ** 2 + (a["lon"] - spot["lon"]) ** 2)
     far, turn = rng.uniform(0.05, 1.1 if i < 2000 else 6.0), rng.uniform(0, 2 * math.pi)
@@ -114,7 +122,7 @@ def _branch(
     stars, texts = _reviews(rng, truth, amenities, quality, most_reviews)
     return {
         "branch_id": f"b{i:06d}", "name": name, "name_en": f"{brand_en} {english.title()}".strip(),
-        "description": _page(rng, truth, amenities, hours, stem), "address": f"{_full(province)} {district} {dong} {rng.randint(1, 999)}-{rng.randint(1, 60)}",
+        "description": _page(rng, truth, amenities, hours, stem, between), "address": f"{_full(province)} {district} {dong} {rng.randint(1, 999)}-{rng.randint(1, 60)}",
         "region": f"{province} {district}", "latitude": round(latitude, 6), "longitude": round(longitude, 6), "timezone": "Asia/Seoul",
         "hours": hours, "amenities": amenities,
         "prices": [{"plan": "1개월", "won": won, "months": 1}, {"plan": "12개월", "won": int(round(won * 12 * 0.8, -3)), "months": 12}] if rng.random() < 0.5 else [{"plan": "1개월", "won": won, "months": 1}],
@@ -170,13 +178,15 @@ def _hours(rng: random.Random) -> dict[str, Any] | None:
     return {**found, **({"sat": saturday} if saturday else {}), **({"sun": weekend} if weekend else {})}
 
 
-def _page(rng: random.Random, truth: dict[str, float], amenities: list[str], hours: Any, stem: str) -> str:
+def _page(
+    rng: random.Random, truth: dict[str, float], amenities: list[str], hours: Any, stem: str, between: str
+) -> str:
     told = [rng.choice(AMENITIES[code]) for code in amenities if rng.random() < 0.6]
     rng.shuffle(told)
     parts = [f"{stem} 근처의 헬스장입니다." if rng.random() < 0.6 else "운동하기 좋은 피트니스 센터입니다."]
     parts += [rng.choice(TRAITS[trait][0]) for trait in truth if rng.random() < 0.6]
     if told:
-        parts.append(", ".join(told) + ".")
+        parts.append(between.join(told) + ".")
     if hours is None and rng.random() < 0.7:
         parts.append(rng.choice(("24시간 연중무휴로 운영합니다.", "언제든 오세요, 24시간 열려 있습니다.")))
     return " ".join(parts)

@@ -8,18 +8,21 @@ import pytest
 
 from platform_api.search.engines.embedded import EmbeddedEngine
 from platform_api.search.finding import Asked, find
-from tests.benchmarks.search.corpus import MOMENT, Labelled, PlainBm25, documents, labelled_branches, labelled_queries
+from tests.benchmarks.search.corpus import MOMENT, Labelled, documents, labelled_branches, labelled_queries
 from tests.benchmarks.search.grading import grade, grades, ndcg
+from tests.benchmarks.search.peers import Tantivy
 
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[Labelled, float, float]]]:
     """(query, nDCG@10 of the product, of the baseline)."""
     branches = labelled_branches()
-    engine = EmbeddedEngine(Path(tmp_path_factory.mktemp("quality")) / "index")
+    folder = Path(tmp_path_factory.mktemp("quality"))
+    engine = EmbeddedEngine(folder / "index")
     with engine.writer() as writer:
         writer.apply(documents(branches))
-    baseline = PlainBm25(branches)
+    baseline = Tantivy(folder / "words")
+    baseline.fill(branches)
     found = []
     for query in labelled_queries(branches):
         latitude, longitude = query.at or (None, None)
