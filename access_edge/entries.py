@@ -198,7 +198,9 @@ class EntryLog:
             connection = sqlite.connect(self.path, "FULL", self._limit * 1.1 + 1)
             sound = sqlite.is_sound(connection)
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
+            if sqlite.is_of_the_place(error):
+                raise
             sound, version = False, 0
         if not sound or version not in (0, VERSION):
             name = f"entries.damaged-{uuid7()}.db"

@@ -30,14 +30,18 @@ def read(path: Path) -> tuple[dict[str, Branch], dict[str, Gate]]:
 
 
 def write(path: Path, branches: Sequence[Branch], gates: Sequence[Gate]) -> None:
-    """Replace the file, whole or not at all."""
+    """Replace the file, whole or not at all. On a disk that is full the one before stays: gates seldom change."""
     document = {
         "branches": [branch.model_dump(mode="json") for branch in branches],
         "gates": [gate.model_dump(mode="json") for gate in gates],
     }
     temporary = path.with_suffix(".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(document, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(document, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        log.error("gates_file_not_written", error=error.strerror)
+        temporary.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from access_edge import cache
+from access_edge import cache, reserve
 from access_edge.active import ActiveCheck
 from access_edge.attendant import Attendant
 from access_edge.background import Loop
@@ -65,6 +65,7 @@ class EdgeNode:
         folder = settings.edge_state_dir
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _lock(folder)
+        reserve.give(folder)
         self.envelope = envelope = Envelope(RingFile(settings.edge_keyring_file))
         key = DeviceKey(settings.edge_id, settings.edge_key_file)
         self.replica = Replica(folder, envelope)
@@ -120,6 +121,7 @@ class EdgeNode:
             self.builder.build()
         except Exception as error:
             log.error("no_gallery_at_start", error=type(error).__name__, reason=str(error))
+        reserve.keep(self.settings.edge_state_dir)
         self.shadow.follow()
         for loop in self._loops:
             loop.start()
@@ -194,6 +196,7 @@ class EdgeNode:
     def _tidy(self) -> None:
         self.entries.tidy(self.clock.now(), timedelta(days=self.settings.edge_log_keep_days), cache.HORIZON)
         self.attendant.tidy()
+        reserve.keep(self.settings.edge_state_dir)
         try:
             while self.replica.reseal():
                 pass

@@ -57,6 +57,8 @@ class Replica:
                 raise ReplicaDamaged("quick_check")
             self._prepare(connection)
         except (sqlite3.DatabaseError, ReplicaDamaged) as error:
+            if isinstance(error, sqlite3.DatabaseError) and sqlite.is_of_the_place(error):
+                raise
             self.set_aside(ReplicaDamaged(f"at start: {error}", self._epoch))
         if self.complete:
             self._load_gates()

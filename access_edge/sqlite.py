@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# Of the disk it lies on, not of the file: full, no permission, taken by another. Reading alone can tell of damage.
+_OF_THE_PLACE = frozenset({
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_IOERR,
+})  # fmt: skip
+_READING = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS})
 SUFFIXES = ("", "-wal", "-shm")
 
 
@@ -42,11 +48,19 @@ def is_damage(error: sqlite3.Error) -> bool:
     return code is not None and (code & 0xFF) in _DAMAGE
 
 
+def is_of_the_place(error: sqlite3.Error) -> bool:
+    """Whether the error says nothing of the file: it may be as good as ever once there is room, or a permission."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and (code & 0xFF) in _OF_THE_PLACE and code not in _READING
+
+
 def is_sound(connection: sqlite3.Connection) -> bool:
-    """PRAGMA quick_check: every page is readable and in its place."""
+    """PRAGMA quick_check: every page is readable and in its place. Raises sqlite3.Error where that cannot be told."""
     try:
         rows = connection.execute("PRAGMA quick_check(1)").fetchall()
-    except sqlite3.Error:
+    except sqlite3.Error as error:
+        if is_of_the_place(error):
+            raise
         return False
     return len(rows) == 1 and rows[0][0] == "ok"
 

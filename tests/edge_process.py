@@ -32,8 +32,8 @@ class NodeProcess:
         self.log = (world.folder / "node.log").open("ab")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, seconds: float = 60) -> None:
-        """Start it and wait until it is ready."""
+    def start(self, seconds: float = 60, *, ready: bool = True) -> None:
+        """Start it and wait until it is ready, or (ready False) go on at once."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-c", "access_edge/gunicorn_conf.py", "access_edge.app:create_app()"],
             cwd=ROOT,
@@ -43,12 +43,13 @@ class NodeProcess:
             start_new_session=True,
         )
 
-        def ready() -> bool:
+        def is_ready() -> bool:
             with suppress(requests.RequestException):
                 return self.kiosk.http.get(f"{self.kiosk.url}/readyz", timeout=2).ok
             return False
 
-        wait_for(ready, seconds)
+        if ready:
+            wait_for(is_ready, seconds)
 
     def end(self, how: signal.Signals) -> None:
         """End the whole group, master and worker at once."""
