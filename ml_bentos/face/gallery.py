@@ -110,6 +110,9 @@ class Gallery:
         if not self.size:
             return []
         query = normalise(np.atleast_2d(probe).mean(0, keepdims=True))
+        # On one core, said by each thread for itself (OpenMP counts so): several would wait for one another at every search,
+        # 40 ms in place of 0.3 for 10,000 members where other processes want the cores.
+        faiss.omp_set_num_threads(1)
         scores, found = self._index.search(query, min(ROWS_SEARCHED, self._index.ntotal))
         rows = zip(found[0], scores[0], strict=True)
         factor = probe_factor(self.model_version, query[0])

@@ -1,5 +1,8 @@
 """Templates, galleries, thresholds and the decision: the rules between a vector and an open gate. No photos needed."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import faiss
 import numpy as np
 import pytest
 
@@ -44,6 +47,17 @@ def test_the_photo_of_another_person_stands_out(thresholds: Thresholds) -> None:
     assert alike([*photos, other], thresholds) == [True, True, True, True, False]
     assert alike([person, other], thresholds) == [False, False]
     assert alike([person], thresholds) == [True]
+
+
+def test_a_search_keeps_to_one_core_in_whatever_thread() -> None:
+    gallery = Gallery.build([f"m{i}" for i in range(2000)], [row[None] for row in vectors(2000)], "v")
+
+    def looked_for(probe: np.ndarray) -> tuple[str, int]:
+        return gallery.search(probe)[0].member_id, faiss.omp_get_max_threads()
+
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(looked_for, vectors(6)))
+    assert found == [(f"m{i}", 1) for i in range(6)]
 
 
 @pytest.mark.parametrize("rows", [1, 3])
