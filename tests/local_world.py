@@ -11,11 +11,11 @@ from pathlib import Path
 from infra.local.state import State
 
 
-def smartfit(state: State, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def smartfit(state: State, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     """The command, on that installation, as in a shell of its own: other tests in this process name databases of theirs."""
     command = [sys.executable, "-c", "from infra.local.cli import main; main()", *arguments]
     done = [*command, "--state", str(state.folder)]
-    return subprocess.run(done, env=bare(), capture_output=True, text=True, timeout=300)
+    return subprocess.run(done, env={**bare(), **settings}, capture_output=True, text=True, timeout=300)
 
 
 def bare() -> dict[str, str]:
@@ -26,12 +26,12 @@ def bare() -> dict[str, str]:
 
 
 @contextmanager
-def installation(port_base: int) -> Iterator[State]:
-    """A new one, started; stopped and deleted at the end."""
+def installation(port_base: int, **settings: str) -> Iterator[State]:
+    """A new one, started with these settings of an operator's; stopped and deleted at the end."""
     # Not below pytest's own folder, which each start of pytest closes to other users; the database may run as one.
     with tempfile.TemporaryDirectory(prefix="smartfit-") as folder:
         made = State(Path(folder) / "s")
-        done = smartfit(made, "up", "--port-base", str(port_base))
+        done = smartfit(made, "up", "--port-base", str(port_base), **settings)
         try:
             assert done.returncode == 0, done.stdout + done.stderr
             yield made

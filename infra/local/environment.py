@@ -23,6 +23,8 @@ PASSED_ON = (
     "OTEL_",
     # What a local installation does without.
     "SMARTFIT_REDIS_", "SMARTFIT_VAULT_",
+    # How many passes a member may have in a minute: few stand for many where a machine is measured.
+    "SMARTFIT_QR_PASSES_",
     # How a new model is tried, and the language model of the search line: an operator's choices.
     "SMARTFIT_DEPLOYMENT_", "SMARTFIT_SHADOW_", "SMARTFIT_CANARY_", "SMARTFIT_WATCH_", "SMARTFIT_FACES_RETRAIN_AFTER", "SMARTFIT_FACES_MOST_PEOPLE", "SMARTFIT_LLM_URL", "SMARTFIT_LLM_MODEL", "SMARTFIT_LLM_API_KEY_FILE", "SMARTFIT_LLM_CA_FILE",
 )  # fmt: skip
