@@ -6,6 +6,7 @@ sends it nothing new. Only then the socket closes, and what is still in flight m
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import ssl
@@ -119,6 +120,13 @@ def when_ready(server: Any) -> None:
 
     signal.signal(signal.SIGALRM, stop)
     signal.signal(signal.SIGTERM, drain)
+
+
+def post_worker_init(_worker: Any) -> None:
+    """What the application is made of is there to stay: a full garbage collection, in which nobody is answered, need not go
+    through it each time (170,000 objects, 0.1 s)."""
+    gc.collect()
+    gc.freeze()
 
 
 def child_exit(_server: Any, worker: Any) -> None:
