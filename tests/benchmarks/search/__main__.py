@@ -8,7 +8,6 @@ kept in build/bench/search-index and used again while the format stands; `--only
 from __future__ import annotations
 
 import functools
-import gc
 import os
 import shutil
 import tempfile
@@ -101,7 +100,6 @@ def told(row: dict[str, Any]) -> None:
     """A line as soon as it is known: the whole takes minutes."""
     speed = f"P50 {row['p50_ms']:.2f}, P95 {row['p95_ms']:.2f} ms of {row['calls']} calls" if "calls" in row else "made"
     print(f"  {row['documents']:>9,} {row['engine']:<28} {speed}; built in {row['build_s']:.0f} s", flush=True)
-    gc.collect()
 
 
 def measure(sizes: Sequence[int], cluster_sizes: Sequence[int], processes: int) -> dict[str, Any]:

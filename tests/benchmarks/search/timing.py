@@ -5,6 +5,7 @@ candidates, ranking, pages of the best fetched, ten of them told with reasons; `
 processor time, which tells what the code costs on a machine that others use as well. Of a peer: ids of the best ten.
 """
 
+import gc
 import random
 import statistics
 import time
@@ -69,6 +70,8 @@ def timed(
     ask: Callable[[Question], Any], asked: Sequence[Question], keep: Callable[[Any], None] | None = None
 ) -> dict[str, Any]:
     """Quantiles of the calls after the first WARM ones; `keep` is given what each returned."""
+    gc.collect()
+    gc.freeze()  # as the workers of the REST APIs do (platform_api/gunicorn_conf.py)
     wall, cpu = [], []
     began = time.perf_counter()
     warm = WARM
