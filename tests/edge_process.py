@@ -32,7 +32,7 @@ class NodeProcess:
         self.log = (world.folder / "node.log").open("ab")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, seconds: float = 60, *, ready: bool = True) -> None:
+    def start(self, seconds: float = 120, *, ready: bool = True) -> None:
         """Start it and wait until it is ready, or (ready False) go on at once."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-c", "access_edge/gunicorn_conf.py", "access_edge.app:create_app()"],
