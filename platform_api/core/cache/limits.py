@@ -4,6 +4,7 @@ Counted in the process as well, always: when Redis goes, what was counted here i
 process by itself until Redis is back.
 """
 
+import threading
 import time
 
 from limits import RateLimitItem, RateLimitItemPerMinute
@@ -12,6 +13,34 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from platform_api.core.cache.shared import PREFIX, Away, SharedCache, key_of
 
+SWEEP_S = 10.0
+
+
+class Counts(MemoryStorage):
+    """Counts of this process. The library starts a thread with a timer to forget old ones, at nearly every request; here they are
+    forgotten on the way, every SWEEP_S."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timer = _NoTimer(0, lambda: None)
+        self._sweep_at = time.monotonic() + SWEEP_S
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """Count; tells how many there are now."""
+        if time.monotonic() >= self._sweep_at:
+            self._sweep_at = time.monotonic() + SWEEP_S
+            for old, ends in list(self.expirations.items()):
+                if ends <= time.time():
+                    self.clear(old)
+        return super().incr(key, expiry, amount)
+
+
+class _NoTimer(threading.Timer):
+    """Never started, and never to be."""
+
+    def is_alive(self) -> bool:
+        return True
+
 
 class RateLimit:
     """`per_minute` times a minute for each who; 0 sets no limit. The window slides: no double portion on the minute."""
@@ -19,7 +48,7 @@ class RateLimit:
     def __init__(self, name: str, per_minute: int, cache: SharedCache | None) -> None:
         self.name = name
         self.item: RateLimitItem | None = RateLimitItemPerMinute(per_minute, namespace=name) if per_minute else None
-        self._here = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._here = SlidingWindowCounterRateLimiter(Counts())
         self._cache = cache
         if cache is not None:
             self._everywhere = SlidingWindowCounterRateLimiter(
