@@ -1,10 +1,17 @@
 """What tests share of services outside the platform: a sandbox as a process of its own, and the ways it can be damaged."""
 
+import contextlib
+import os
 import subprocess
 import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 
 from infra.local.certificates import authority, server
@@ -94,11 +101,108 @@ class Sandbox:
         return found
 
     def kill(self) -> None:
-        """At once: what it remembers is gone."""
-        self.process.kill()
+        """At once, with the process that serves: what it remembers is gone."""
+        family = [*psutil.Process(self.process.pid).children(recursive=True), psutil.Process(self.process.pid)]
+        for each in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
         self.process.wait(10)
+        psutil.wait_procs(family, 10)
 
     def stop(self) -> None:
         """As a supervisor does; wait for `process`."""
         self.session.close()
         self.process.terminate()
+
+
+class ApiProcess:
+    """Domains as gunicorn serves them, with its settings as they come but for what `settings` says."""
+
+    def __init__(self, folder: Path, domains: str, **settings: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / f"api-{domains.replace(',', '-')}.log"
+        command = ["-m", "gunicorn", "-c", "python:platform_api.gunicorn_conf", "platform_api.app:create_app()"]
+        chosen = {
+            **os.environ,
+            "SMARTFIT_ENVIRONMENT": "test",
+            "SMARTFIT_LOG_LEVEL": "WARNING",
+            "SMARTFIT_DOMAINS": domains,
+            "SMARTFIT_API_PORT": str(self.port),
+            "SMARTFIT_ADDRESS_REQUESTS_PER_MINUTE": "0",
+            "SMARTFIT_ACCOUNT_REQUESTS_PER_MINUTE": "0",
+            **settings,
+        }
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, *command], env=chosen, cwd=ROOT, stdout=output, stderr=output
+            )
+        wait_for(self._answers, 120, str(self.log))
+
+    def metrics(self, name: str) -> float:
+        """A metric, by its name with labels."""
+        lines = requests.get(f"{self.url}/metrics", timeout=10).text.splitlines()
+        return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{name} ")), 0.0)
+
+    def stop(self) -> None:
+        """As a supervisor does."""
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()[-3000:]
+        try:
+            return requests.get(f"{self.url}/readyz", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+
+class Pace(threading.Thread):
+    """Asks one thing after another until `stop`; `seconds` of those that were answered well, `failed` of the others."""
+
+    def __init__(self, ask: Callable[[requests.Session], requests.Response], pause_s: float = 0.05) -> None:
+        super().__init__(daemon=True)
+        self.seconds: list[float] = []
+        self.failed: Counter[str] = Counter()
+        self._ask, self._pause_s, self._stopping = ask, pause_s, threading.Event()
+
+    def run(self) -> None:
+        with requests.Session() as session:
+            session.trust_env = False
+            while not self._stopping.is_set():
+                begun = time.monotonic()
+                try:
+                    answer = self._ask(session)
+                    outcome = "" if answer.ok else str(answer.status_code)
+                except requests.RequestException as error:
+                    outcome = type(error).__name__
+                if outcome:
+                    self.failed[outcome] += 1
+                else:
+                    self.seconds.append(time.monotonic() - begun)
+                self._stopping.wait(self._pause_s)
+
+    def stop(self) -> dict[str, Any]:
+        """How many, how long."""
+        self._stopping.set()
+        self.join(60)
+        ordered = sorted(self.seconds) or [float("inf")]
+        return {
+            "asked": len(self.seconds) + self.failed.total(),
+            "failed": dict(self.failed),
+            "p50_ms": round(ordered[len(ordered) // 2] * 1000, 1),
+            "p95_ms": round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))] * 1000, 1),
+            "max_ms": round(ordered[-1] * 1000, 1),
+        }
+
+
+def during(ask: Callable[[requests.Session], requests.Response], seconds: float) -> dict[str, Any]:
+    """How something is answered for so long."""
+    pace = Pace(ask)
+    pace.start()
+    time.sleep(seconds)
+    return pace.stop()

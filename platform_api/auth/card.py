@@ -22,12 +22,13 @@ log = structlog.get_logger(__name__)
 RETRY_AFTER_S = 30
 MAX_TOKEN = 512
 
-# A card company that hangs holds a thread of ours for each newcomer who waits for it, and log-ins need threads too.
+# A card company that hangs holds a thread of ours for each newcomer who waits for it, and log-ins need threads too. Whoever
+# waited for a place here would hold one as well.
 checks = Turnstile(
     lambda: settings().card_checks_at_once,
     "지금 가입이 몰려 있습니다. 잠시 후 다시 시도하세요. 저장된 것은 없습니다.",
     "Many people are signing up just now; try again in a moment. Nothing has been stored.",
-    patience_s=0.25,
+    patience_s=0.0,
 )
 
 

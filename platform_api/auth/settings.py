@@ -43,7 +43,7 @@ class AuthSettings(PasswordSettings):
     card_connect_timeout_s: float = Field(default=2.0, gt=0)
     card_read_timeout_s: float = Field(default=5.0, gt=0)
     card_checks_at_once: int = Field(
-        default=4,
+        default=6,
         ge=1,
         description="In one process; far fewer than its threads, which a hanging card service would take.",
     )

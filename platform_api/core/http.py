@@ -57,7 +57,13 @@ def circuit(name: str, *, exclude: Sequence[type[Exception]] = ()) -> pybreaker.
     """
     CIRCUITS_OPEN.labels(name)
     return pybreaker.CircuitBreaker(
-        fail_max=5, reset_timeout=15, name=name, listeners=[_Counted()], exclude=list(exclude)
+        fail_max=5,
+        reset_timeout=15,
+        name=name,
+        listeners=[_Counted()],
+        exclude=list(exclude),
+        # The call that opens it was made, and has a cause of its own; it is none that was not let through.
+        throw_new_error_on_trip=False,
     )
 
 

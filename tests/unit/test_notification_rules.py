@@ -159,6 +159,8 @@ def error(status: int, name: str, code: str | None = None, field: str | None = N
         (200, b"<html>\x00 captive portal", Later("garbage")),
         (200, [], Later("garbage")),
         (200, {"name": 5}, Later("garbage")),
+        (200, {"name": "\ud800\0"}, Later("garbage")),
+        (200, {"name": "another 200"}, Later("garbage")),
         (404, error(404, "NOT_FOUND", "UNREGISTERED"), Never("unregistered", target_gone=True)),
         # A wrong project or address must not cost anybody's token.
         (404, error(404, "NOT_FOUND"), Never("status 404")),

@@ -5,6 +5,7 @@ Only an answer that names the registration token costs the token: a 404 for a wr
 must not make everybody's phones forgotten.
 """
 
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -14,6 +15,7 @@ import requests
 from platform_api.core import http
 from platform_api.notification.channels import Later, Never, Outcome, Sent
 
+_NAME = re.compile(r"projects/[^/\s]+/messages/[^\s\0]+")
 QUOTA_WAIT_S = 60.0
 LONGEST_WAIT_S = 3600.0
 
@@ -22,7 +24,7 @@ def judge(answer: requests.Response) -> Outcome:
     """The outcome of an answer below 500 that is not 429."""
     document = _json(answer)
     name, error = document.get("name"), document.get("error")
-    if answer.status_code == 200 and isinstance(name, str) and name:
+    if answer.status_code == 200 and isinstance(name, str) and _NAME.fullmatch(name):
         return Sent(name)
     if answer.status_code == 413:
         return Never("status 413")
