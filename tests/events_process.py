@@ -3,9 +3,11 @@ measured and killed.
 
 The one handler writes a row that nothing keeps from being there twice, so that effects can be counted. Each effect is
 told to LOG (`<event id> <seconds since 1970>`) once its transaction is committed, and now and then how many events have
-come again (`repeated <n>`). SIGTERM stops it in order.
+come again (`repeated <n>`). SIGTERM stops it in order. EVENTS_PROCESS_HANDLERS names a module whose handlers are there as well,
+EVENTS_PROCESS_ATTEMPTS how often an event is tried before it is a dead letter (fewer than the product's, to be waited for).
 """
 
+import importlib
 import os
 import signal
 import sys
@@ -19,7 +21,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from platform_api.core.database import on_commit
-from platform_api.core.events import Event, subscribe
+from platform_api.core.events import Event, inbox, subscribe
 from platform_api.core.events.bus.rabbitmq import RabbitBus
 from platform_api.core.events.registry import all_subscribers
 from platform_api.core.events.worker import Worker
@@ -40,6 +42,9 @@ def main() -> None:
             session.execute(text(f"INSERT INTO {EFFECT} (event_id) VALUES (:id)"), {"id": event.id})
             on_commit(session, lambda: log.write(f"{event.id} {time.time()}\n"))
 
+        if "EVENTS_PROCESS_HANDLERS" in os.environ:
+            importlib.import_module(os.environ["EVENTS_PROCESS_HANDLERS"])
+        inbox.DELIVERY_LIMIT = int(os.environ.get("EVENTS_PROCESS_ATTEMPTS", inbox.DELIVERY_LIMIT))
         bus = RabbitBus(os.environ["SMARTFIT_RABBITMQ_URL"], all_subscribers())
         worker = Worker([PRODUCER if role == "relay" else SUBSCRIBER], bus)
         worker.start()

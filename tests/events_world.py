@@ -7,18 +7,24 @@ holds one row for each effect and has no key, so a second effect of one event wo
 
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pika
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from infra.local.postgres import PostgresServer, bootstrap
 from infra.local.rabbitmq import RabbitNode
@@ -54,6 +60,34 @@ def send(number: int) -> list[str]:
         return [str(publish(session, TYPE, str(uuid.uuid4()), 1, entry()).id) for _ in range(number)]
 
 
+class Producer(threading.Thread):
+    """Commits events: `together` of them in one transaction, so that a relay has its hands full, the others one by one.
+
+    Where the database is away it tries on with other events. `ids`: of those whose commit was answered; `refused`: of those
+    whose was not, and which may be in the outbox or not.
+    """
+
+    def __init__(self, number: int, *, together: int = 0, pause_s: float = 0.005) -> None:
+        super().__init__(daemon=True)
+        self.number, self.together, self.pause_s = number, together, pause_s
+        self.ids: list[str] = []
+        self.refused = 0
+        self.begun = threading.Event()
+
+    def run(self) -> None:
+        """Until `number` are committed."""
+        if self.together:
+            self.ids += send(self.together)
+        self.begun.set()
+        while len(self.ids) < self.number:
+            try:
+                self.ids += send(1)
+            except (DBAPIError, PoolTimeout):
+                self.refused += 1
+                time.sleep(0.1)
+            time.sleep(self.pause_s)
+
+
 @dataclass
 class Process:
     """A relay or a consumer."""
@@ -72,13 +106,18 @@ class Process:
 class Line:
     """Outbox, broker, inbox and the processes between them. `nodes`: of the broker, already started."""
 
-    def __init__(self, folder: Path, server: PostgresServer, nodes: Sequence[RabbitNode]) -> None:
+    def __init__(
+        self, folder: Path, server: PostgresServer, nodes: Sequence[RabbitNode], address: str | None = None
+    ) -> None:
         self.folder = folder
+        self.server = server
         self.nodes = nodes
         self.url = ",".join(node.url for node in nodes)
         self.processes: list[Process] = []
         self.ended: list[Process] = []
-        urls = bootstrap(server.admin_url, dict.fromkeys(DOMAINS, "secret"))
+        urls = bootstrap(server.admin_url, dict.fromkeys(DOMAINS, secrets.token_urlsafe(12)))
+        if address is not None:
+            urls = {domain: url.replace(f"127.0.0.1:{server.port}", address) for domain, url in urls.items()}
         for domain in (PRODUCER, SUBSCRIBER):
             configure(domain, urls[domain])
             upgrade(domain, urls[domain])
@@ -103,7 +142,7 @@ class Line:
             begun.append(Process(role, log, popen))
         self.processes += begun
         for process in begun:
-            wait_for(lambda process=process: process.lines() or process.popen.poll() is not None, 30, f"{role} starts")
+            wait_for(lambda process=process: process.lines() or process.popen.poll() is not None, 90, f"{role} starts")
             assert process.popen.poll() is None, process.log.with_suffix(".err").read_text()
         return begun
 
@@ -145,6 +184,36 @@ class Line:
         with unit_of_work(SUBSCRIBER) as session:
             return int(session.scalar(text(f"SELECT count(*) FROM {EFFECT}")))
 
+    def outcome(self, sent: Iterable[str]) -> dict[str, int]:
+        """What became of events: of those `sent`, which all had to have an effect, and of any other that had one.
+
+        Returns:
+            lost: sent and without an effect; doubled: with more than one; unasked: an effect of what is in no outbox.
+        """
+        effects = Counter(self.effects())
+        with unit_of_work(PRODUCER) as session:
+            known = {str(found) for found in session.scalars(select(OutboxEvent.event_id))}
+        return {
+            "lost": len((set(sent) | known) - effects.keys()),
+            "doubled": sum(count > 1 for count in effects.values()),
+            "unasked": len(effects.keys() - known - set(sent)),
+        }
+
+    def settle(self, quiet_s: float) -> None:
+        """Wait until every event in the outbox has had its effect, or nothing has happened for so long that the others are lost."""
+        before, since = None, time.monotonic()
+        while True:
+            with unit_of_work(PRODUCER) as session:
+                known = session.scalar(select(func.count()).select_from(OutboxEvent))
+            now = (self.unsent(), len(set(self.effects())))
+            if now == (0, known):
+                return
+            if now != before:
+                before, since = now, time.monotonic()
+            if time.monotonic() - since > quiet_s:
+                return
+            time.sleep(0.25)
+
     def unsent(self) -> int:
         """Events in the outbox that are not marked sent."""
         with unit_of_work(PRODUCER) as session:
@@ -167,8 +236,14 @@ class Line:
 
 
 @contextlib.contextmanager
-def standing(nodes_in: Callable[[Path], Sequence[RabbitNode]]) -> Iterator[Line]:
-    """A line whose broker (its nodes made in the folder given) and database serve; relays and consumers are yet to start."""
+def standing(
+    nodes_in: Callable[[Path], Sequence[RabbitNode]], behind: Callable[[int], str] | None = None
+) -> Iterator[Line]:
+    """A line whose broker (its nodes made in the folder given) and database serve; relays and consumers are yet to start.
+
+    Args:
+        behind: gives the address by which the database at that port is reached.
+    """
     # Not below pytest's own folder, which each start of pytest closes to other users; the server may run as one.
     with tempfile.TemporaryDirectory(prefix="smartfit-events-") as name:
         folder = Path(name)
@@ -181,7 +256,7 @@ def standing(nodes_in: Callable[[Path], Sequence[RabbitNode]]) -> Iterator[Line]
             server.start()
             for node in nodes:
                 node.wait()
-            line = Line(folder, server, nodes)
+            line = Line(folder, server, nodes, behind(server.port) if behind is not None else None)
             yield line
         finally:
             if line is not None:

@@ -19,6 +19,7 @@ from infra.local.postgres import free_port
 
 _PLACES = ("/usr/lib/rabbitmq/bin",)
 _READY_S = 60.0
+MOST_MESSAGE_BYTES = 1024 * 1024
 
 
 class RabbitError(RuntimeError):
@@ -102,6 +103,8 @@ class RabbitNode:
             "vm_memory_high_watermark.relative = 0.2",
             "disk_free_limit.absolute = 50MB",
             "cluster_partition_handling = pause_minority",
+            # Above what an event may have (platform_api.core.events.envelope): whoever publishes more loses the channel.
+            f"max_message_size = {MOST_MESSAGE_BYTES}",
         ]
         if self.metrics_port is not None:
             lines += [f"prometheus.tcp.port = {self.metrics_port}", "prometheus.tcp.ip = 127.0.0.1"]

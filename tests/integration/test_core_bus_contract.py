@@ -7,7 +7,8 @@ import socketserver
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from sqlalchemy.orm import Session
 from infra.local import events_cli
 from infra.local.postgres import free_port
 from platform_api.core.database import unit_of_work
-from platform_api.core.events import Event, TransientFailure, envelope, inbox, publish, registry
+from platform_api.core.events import Event, PermanentFailure, TransientFailure, envelope, inbox, publish, registry
 from platform_api.core.events.bus import Bus, BusUnavailable
 from platform_api.core.events.bus import rabbitmq as rabbitmq_bus
+from platform_api.core.events.bus.confirms import Message
 from platform_api.core.events.bus.local import LocalBus
 from platform_api.core.events.bus.rabbitmq import (
     EXCHANGE,
@@ -31,6 +33,7 @@ from platform_api.core.events.bus.rabbitmq import (
     dead_queue_name,
     queue_name,
 )
+from platform_api.core.events.envelope import MOST_BYTES
 from platform_api.core.events.lanes import LANES
 from platform_api.core.events.worker import Worker
 from platform_api.core.models import AuditRecord, InboxEvent, OutboxEvent
@@ -332,6 +335,9 @@ UNREADABLE = {
     "no event": b'{"specversion": "1.0"}',
     "foreign event": json.dumps({"specversion": "1.0", "type": "other.Happened", "id": str(uuid.uuid4())}).encode(),
     "too deep": b"[" * 100_000,
+    "too large": json.dumps(
+        {"specversion": "1.0", "type": f"smartfitness.{TYPE}", "id": str(uuid.uuid4()), "more": "x" * MOST_BYTES}
+    ).encode(),
     "no id": json.dumps({"specversion": "1.0", "type": f"smartfitness.{TYPE}", "id": "7"}).encode(),
 }
 
@@ -372,6 +378,88 @@ def test_an_event_that_reaches_no_queue_is_an_error_not_a_loss(bus: Bus, rabbitm
     with pytest.raises(pika.exceptions.UnroutableError):
         bus.publish(event)
     bus.publish(event)
+
+
+def test_many_handed_over_at_once_are_each_safe_and_come_in_their_order(
+    handlers: dict[str, list[registry.Handler]], bus: Bus
+) -> None:
+    heard: list[int] = []
+    handlers["access"].append(lambda _, event: heard.append(event.data["n"]))
+    events = [Event.new(TYPE, "m1", n, {"n": n}) for n in range(50)]
+    assert bus.publish_all(events, 10.0) == dict.fromkeys(event.id for event in events)
+    worker = Worker(["access"], bus)
+    worker.start()
+    try:
+        _until(lambda: _effects("access") == list(range(50)))
+    finally:
+        worker.stop()
+    assert heard == list(range(50))
+
+
+@pytest.mark.parametrize("bus", ["rabbitmq"], indirect=True)
+def test_one_of_many_that_reaches_no_queue_is_not_safe_and_the_others_are(
+    bus: Bus, rabbitmq: str, upgrade: Callable[[], None]
+) -> None:
+    bus.publish(Event.new(TYPE, "m1", 1, {"n": 0}))
+    upgrade()
+    good = [Event.new(TYPE, "m1", n, {"n": n}) for n in range(6)]
+    lost = Event.new(NEWER_TYPE, "m1", 1, {"n": 7})
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq)) as connection:
+        bus.publish(good[0])
+        for subscriber in ("access", "auth"):
+            connection.channel().queue_unbind(queue_name(subscriber, "alert"), EXCHANGE, NEWER_TYPE)
+    outcomes = bus.publish_all([*good[:3], lost, *good[3:]], 10.0)
+    assert isinstance(outcomes.pop(lost.id), pika.exceptions.UnroutableError)
+    assert outcomes == dict.fromkeys(event.id for event in good)
+    # Its queues are bound again, as by a process that starts.
+    assert bus.publish_all([lost], 10.0) == {lost.id: None}
+
+
+@pytest.mark.parametrize("bus", ["rabbitmq"], indirect=True)
+def test_one_of_many_that_the_broker_does_not_take_is_found(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker closes the channel at it, with all that was on its way: each is then tried by itself."""
+    before = rabbitmq_bus._message
+
+    def message(event: Event) -> Message:
+        made = before(event)
+        return replace(made, exchange="smartfit.nowhere") if event.data["n"] == 3 else made
+
+    monkeypatch.setattr(rabbitmq_bus, "_message", message)
+    events = [Event.new(TYPE, "m1", n, {"n": n}) for n in range(6)]
+    outcomes = bus.publish_all(events, 10.0)
+    assert isinstance(outcomes.pop(events[3].id), pika.exceptions.ChannelClosedByBroker)
+    assert outcomes == dict.fromkeys(event.id for event in events if event.data["n"] != 3)
+
+
+@pytest.mark.parametrize("bus", ["rabbitmq"], indirect=True)
+def test_one_failure_among_many_is_put_off_alone(
+    handlers: dict[str, list[registry.Handler]], bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that waited together are handled together; where one fails, each by itself, and none has two effects."""
+    together: list[int] = []
+
+    def accept_all(session: Session, events: Sequence[Event], *rest: Any) -> None:
+        together.append(len(events))
+        inbox.accept_all(session, events, *rest)
+
+    def picky(session: Session, event: Event) -> None:
+        if event.data["n"] == 33:
+            raise PermanentFailure("not this one")
+
+    monkeypatch.setattr(rabbitmq_bus, "accept_all", accept_all)
+    handlers["access"].append(picky)
+    events = [Event.new(TYPE, f"m{n}", 1, {"n": n}) for n in range(60)]
+    # Each comes twice, the second time within the same batch or the next.
+    bus.publish_all([each for event in events for each in (event, event)][:-1], 10.0)
+    worker = Worker(["access"], bus)
+    worker.start()
+    try:
+        _until(lambda: len(_dead()) == 1 and len(_effects("access")) >= 59)
+    finally:
+        worker.stop()
+    assert _effects("access") == [n for n in range(60) if n != 33]
+    assert _dead() == ["PermanentFailure: not this one"]
+    assert max(together) > 8
 
 
 @pytest.mark.parametrize("bus", ["rabbitmq"], indirect=True)
@@ -482,12 +570,19 @@ def test_a_broker_that_never_confirms_holds_up_no_relay(
     try:
         behind.publish(Event.new(TYPE, "m1", 1, {"n": 1}))
         wire.ends[0][0].set()
-        behind.publish(Event.new(TYPE, "m1", 2, {"n": 2}))
+        assert list(behind.publish_all([Event.new(TYPE, "m1", n, {"n": n}) for n in (2, 3)], 9.0).values()) == [
+            None,
+            None,
+        ]
         assert len(wire.ends) == 2
         wire.ends[1][0].set()
         wire.broker = ("127.0.0.1", free_port())
         with pytest.raises(BusUnavailable):
-            behind.publish(Event.new(TYPE, "m1", 3, {"n": 3}))
+            behind.publish(Event.new(TYPE, "m1", 4, {"n": 4}))
+        left = [Event.new(TYPE, "m1", n, {"n": n}) for n in (5, 6)]
+        ((tried, error),) = behind.publish_all(left, 9.0).items()
+        assert tried == left[0].id
+        assert isinstance(error, BusUnavailable)
     finally:
         behind.close()
         wire.shutdown()

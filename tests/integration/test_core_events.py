@@ -100,6 +100,13 @@ def test_invalid_event_fails_the_transaction_of_its_producer(test_event: list[tu
         Event.new("auth.Unheard", "m1", 1, {})
 
 
+def test_event_larger_than_a_message_may_be_fails_the_transaction_of_its_producer(
+    test_event: list[tuple[str, int]],
+) -> None:
+    with unit_of_work("auth") as session, pytest.raises(InvalidEvent, match="bytes"):
+        publish(session, TYPE, "가" * (envelope.MOST_BYTES // 3), 1, {"n": 1})
+
+
 def test_event_that_comes_twice_is_handled_once(test_event: list[tuple[str, int]]) -> None:
     event = _publish(1)
     _drain()
@@ -165,6 +172,21 @@ def test_a_relay_stops_when_the_bus_is_away_and_keeps_what_was_taken(test_event:
         session.execute(text("UPDATE outbox SET next_attempt_at = clock_timestamp()"))
     assert _drain() == 6
     assert sorted(n for _, n in test_event) == list(range(6))
+
+
+def test_an_envelope_that_is_another_events_is_put_off_and_holds_nobody_up(test_event: list[tuple[str, int]]) -> None:
+    _publish(1)
+    _publish(2)
+    with unit_of_work("auth") as session:
+        session.execute(
+            text("UPDATE outbox SET event_id = gen_random_uuid() WHERE position = (SELECT min(position) FROM outbox)")
+        )
+    assert relay_batch("auth", LocalBus()) == 2
+    with unit_of_work("auth") as session:
+        first, second = session.scalars(select(OutboxEvent).order_by(OutboxEvent.position))
+    assert "another event" in (first.last_error or "")
+    assert first.sent_at is None
+    assert second.sent_at is not None
 
 
 def test_a_slow_bus_ends_the_batch_before_the_database_ends_the_transaction(

@@ -23,8 +23,13 @@ TYPE_PREFIX = "smartfitness."
 _TYPE = re.compile(r"[a-z]+\.[A-Z][A-Za-z0-9]*")
 
 
+MOST_BYTES = 512 * 1024
+"""Of a document. The usual event has one thousandth of it; a broker lets a little more pass (max_message_size), and a consumer
+holds as many as it prefetches."""
+
+
 class InvalidEvent(Exception):
-    """The event does not fit its JSON Schema, or has none."""
+    """The event does not fit its JSON Schema, or has none, or is too large."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,17 @@ class Event:
     def domain(self) -> str:
         """The domain that owns the event."""
         return self.type.partition(".")[0]
+
+    def to_bytes(self) -> bytes:
+        """The document as it is sent.
+
+        Raises:
+            InvalidEvent: it is larger than MOST_BYTES.
+        """
+        body = json.dumps(self.to_json(), ensure_ascii=False).encode()
+        if len(body) > MOST_BYTES:
+            raise InvalidEvent(f"{self.type}: {len(body):,} bytes, at most {MOST_BYTES:,} can be sent")
+        return body
 
     def to_json(self) -> dict[str, Any]:
         """The CloudEvents document."""

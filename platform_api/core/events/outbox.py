@@ -25,6 +25,7 @@ def publish(session: Session, type: str, subject: str, version: int, data: dict[
         InvalidEvent: the transaction should fail with it.
     """
     event = Event.new(type, subject, version, data)
+    event.to_bytes()  # what could not be sent must not be kept to be sent
     session.add(OutboxEvent(event_id=event.id, type=event.type, envelope=event.to_json()))
     session.flush()
     session.execute(text(f"NOTIFY {CHANNEL}"))

@@ -1,15 +1,9 @@
-"""Three nodes of RabbitMQ: the node that leads a subscriber's queue is killed in mid-flow, and the flow goes on without it.
-
-What happened is told in build/faults/events_cluster.json.
-"""
+"""Three nodes of RabbitMQ: the node that leads a subscriber's queue is killed in mid-flow, and the flow goes on without it."""
 
 import json
 import subprocess
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,14 +11,19 @@ import pytest
 from infra.local.rabbitmq import RabbitNode, cluster, executable
 from platform_api.core.events.bus.rabbitmq import queue_name
 from platform_api.core.events.lanes import lane
-from tests.events_world import SUBSCRIBER, TYPE, Line, send, standing
+from tests.events_world import SUBSCRIBER, TYPE, Line, Producer, send, standing
+from tests.results import save, sized
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
-BEFORE, AFTER = 150, 300
+BEFORE, AFTER = 150, sized(150, 600)
 PAUSE_S = 0.02
-REPORT = Path(__file__).parents[3] / "build" / "faults" / "events_cluster.json"
+MOST_GAP_S = 10.0
+BAR = (
+    f"No event lost or doubled, and the first effect of one committed after the leader's death within {MOST_GAP_S:g} s of it, "
+    "while that node stays away"
+)
 
 
 @pytest.fixture
@@ -48,20 +47,6 @@ def _node(line: Line, name: str) -> RabbitNode:
     return next(node for node in line.nodes if f"{node.name}@localhost" == name)
 
 
-class Producer(threading.Thread):
-    """Commits events one by one until `number` are."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(daemon=True)
-        self.number = number
-        self.ids: list[str] = []
-
-    def run(self) -> None:
-        for _ in range(self.number):
-            self.ids += send(1)
-            time.sleep(PAUSE_S)
-
-
 def test_the_flow_goes_on_when_the_leader_of_a_queue_is_killed(line: Line) -> None:
     name = queue_name(SUBSCRIBER, lane(TYPE))
     first = send(10)
@@ -71,7 +56,7 @@ def test_the_flow_goes_on_when_the_leader_of_a_queue_is_killed(line: Line) -> No
     assert len(queue["members"]) == len(queue["online"]) == 3
     leader = _node(line, queue["leader"])
 
-    producer = Producer(BEFORE + AFTER)
+    producer = Producer(BEFORE + AFTER, pause_s=PAUSE_S)
     producer.start()
     wait_for(lambda: len(producer.ids) >= BEFORE, 60, "events are flowing", every=0.01)
     leader.kill()
@@ -85,18 +70,15 @@ def test_the_flow_goes_on_when_the_leader_of_a_queue_is_killed(line: Line) -> No
     assert len(after["online"]) == 2
     line.stop()
     wait_for(lambda: line.at_broker() == 0, 20, "the broker has nothing left")
-    effects = Counter(line.effects())
-    report = {
+    figures = {
         "events": len(published),
         "kills": {"leader": 1},
-        "lost": len(set(published) - set(effects)),
-        "doubled": sum(1 for count in effects.values() if count > 1),
+        **line.outcome(published),
+        "unhandled": line.unhandled() + line.unsent(),
         "kill_to_next_effect_s": round(gap, 2),
         "came_again_at_least": line.repeated(),
     }
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(f"\n{json.dumps(report)} -> {REPORT.name}")
-    assert report["lost"] == report["doubled"] == 0
-    assert set(effects) == set(published)
-    assert line.unsent() == line.unhandled() == 0
+    wrong = {name: figures[name] for name in ("lost", "doubled", "unasked", "unhandled") if figures[name]}
+    save("faults", "events_cluster", figures, bar=BAR, holds=not wrong and gap <= MOST_GAP_S)
+    assert not wrong
+    assert gap <= MOST_GAP_S

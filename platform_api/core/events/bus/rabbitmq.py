@@ -31,7 +31,7 @@ from sqlalchemy.orm import Session
 from platform_api.core.database import unit_of_work
 from platform_api.core.events.bus import BusUnavailable, Outcomes, one_by_one
 from platform_api.core.events.bus.confirms import ConfirmedChannel, Message
-from platform_api.core.events.envelope import Event, InvalidEvent
+from platform_api.core.events.envelope import MOST_BYTES, Event, InvalidEvent
 from platform_api.core.events.inbox import accept, accept_all, bury
 from platform_api.core.events.lanes import LANES, lane
 from platform_api.core.events.registry import all_types, subscribers
@@ -337,6 +337,8 @@ class Consumer:
 
 def _read(body: bytes) -> _Unknown | Event:
     """The event in a message. Raises where it is no event and cannot become one."""
+    if len(body) > MOST_BYTES:
+        raise InvalidEvent(f"{len(body):,} bytes, at most {MOST_BYTES:,}")
     document = json.loads(body)
     try:
         return Event.from_json(document)
@@ -418,9 +420,10 @@ def _destination(event: Event) -> str:
 
 
 def _message(event: Event) -> Message:
-    body = json.dumps(event.to_json(), ensure_ascii=False).encode()
     properties = _properties(str(event.id), event.type)
-    return Message(event.id, EXCHANGE, event.type, body, properties, mandatory=bool(subscribers(event.type)))
+    return Message(
+        event.id, EXCHANGE, event.type, event.to_bytes(), properties, mandatory=bool(subscribers(event.type))
+    )
 
 
 def _properties(message_id: str | None, type: str | None) -> pika.BasicProperties:
