@@ -42,6 +42,12 @@ class Shot:
     body: str | None = None
     learns: bool = False
 
+    def changes(self) -> bool:
+        """Whether it is another each time."""
+        return any(
+            place in (self.body or "") + "".join(self.headers.values()) for place in ("{key}", "{refresh_token}")
+        )
+
     def raw(self, host: str, said: dict[str, str]) -> bytes:
         """As it goes over the wire."""
         body = (self.body or "").replace("{refresh_token}", said.get("refresh_token", "")).encode()
@@ -152,10 +158,7 @@ class Client:
         plan = load.plan
         self._host = f"{plan.host}:{plan.port}"
         # What never changes is written once.
-        self._raw = [
-            None if "{" in (shot.body or "") + "".join(shot.headers.values()) else shot.raw(self._host, {})
-            for shot in caller.shots
-        ]
+        self._raw = [None if shot.changes() else shot.raw(self._host, {}) for shot in caller.shots]
 
     async def connect(self) -> None:
         """Open the connection, if it is not.

@@ -27,8 +27,8 @@ from tests.local_world import installation
 from tests.results import save, sized, table
 
 PORT_BASE = 28240
-CONNECTIONS = 16
-"""As many as a process has threads."""
+CONNECTIONS = sized(4, 16)
+"""At full size as many as a process has threads."""
 P95_MS = 50.0
 SIGN_IN = "sign in"
 BAR = (
@@ -78,9 +78,9 @@ def _installation(running: str | None) -> Iterator[State]:
 
 
 @click.command()
-@click.option("--seconds", default=sized(0.5, 4.0), show_default=True, help="Of a round; each call has three.")
-@click.option("--overload", "overload_s", default=sized(4.0, 60.0), show_default=True, help="Seconds of overload.")
-@click.option("--members", default=sized(16, 64), show_default=True)
+@click.option("--seconds", default=sized(0.3, 4.0), show_default=True, help="Of a round; each call has three.")
+@click.option("--overload", "overload_s", default=sized(3.0, 60.0), show_default=True, help="Seconds of overload.")
+@click.option("--members", default=sized(4, 64), show_default=True)
 @click.option("--branches", default=sized(2, 50), show_default=True)
 @click.option("--items", default=sized(4, 100), show_default=True, help="Equipment, over all branches.")
 @click.option(
@@ -114,7 +114,7 @@ def main(
             world.sign_in()
             result["overload"] = {
                 "reads": READS,
-                **overload(world, server, overload_s, max(2.0, overload_s / 6), 2 * seconds),
+                **overload(world, server, overload_s, max(1.5, overload_s / 6), max(1.0, 2 * seconds)),
             }
     for title, rows in tables(result):
         table(title, rows)

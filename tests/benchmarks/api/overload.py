@@ -9,6 +9,7 @@ import numpy as np
 from tests.benchmarks.api.measure import Server, closed, good, told, waited_ms
 from tests.benchmarks.api.world import World
 from tests.load_process import Outcome, Plan, run
+from tests.results import sized
 
 READS = [
     "own profile",
@@ -18,7 +19,8 @@ READS = [
     "helper's statement",
     "equipment overview",
 ]
-CALM, TIMES, CONNECTIONS, OPEN, MOST = 0.6, 2.0, 16, 192, 1024
+CALM, TIMES, CONNECTIONS, MOST = 0.6, 2.0, 16, 1024
+OPEN = sized(48, 192)
 REFUSALS = (429, 503)
 MOST_MS = {"refused": 50.0, "recovery": 5000.0}
 
