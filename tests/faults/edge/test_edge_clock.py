@@ -271,7 +271,7 @@ def test_a_node_that_starts_alone_with_a_dead_battery_or_a_clock_set_meanwhile(
 
         def let_in() -> bool:
             answer.update(node.qr(branch.centre.qr_pass("m004")))
-            return answer["decision"] == "granted"
+            return bool(answer["decision"] == "granted")
 
         wait_for(let_in, 20)
         recover_s = time.monotonic() - began
