@@ -106,10 +106,11 @@ def write_document() -> None:
 
 @command.command("take")
 @click.argument("results", type=click.Path(path_type=Path, exists=True, file_okay=False))
-def take_figures(results: Path) -> None:
-    """벤치마크 결과에서 수치를 가져옵니다 (take measured figures over from build/bench)"""
+@click.argument("parts", nargs=-1)
+def take_figures(results: Path, parts: tuple[str, ...]) -> None:
+    """벤치마크 결과에서 수치를 가져옵니다 (take measured figures over from build/bench; PARTS: events, capacity:events, ...)"""
     try:
-        changed = take(results)
+        changed = take(results, parts=parts)
     except BadFigures as problem:
         raise click.ClickException(str(problem)) from problem
     click.echo(f"{len(changed)} changed: {', '.join(changed) or '-'}")

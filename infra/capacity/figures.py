@@ -7,7 +7,7 @@ says why it may be believed. What an operator knows better is put into a file of
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -114,8 +114,11 @@ def parse(document: Mapping[str, Mapping[str, Any]]) -> Figures:
     return Figures(found)
 
 
-def take(results: Path, place: Path = PLACE) -> list[str]:
+def take(results: Path, place: Path = PLACE, parts: Collection[str] = ()) -> list[str]:
     """Read the measured figures anew out of the benchmarks' JSON in `results`, where it is there. Returns those that changed.
+
+    Args:
+        parts: of these alone: benchmarks (`events`), or parts of that of capacity (`capacity:events`).
 
     Raises:
         BadFigures: a file there has not what a figure names.
@@ -126,6 +129,9 @@ def take(results: Path, place: Path = PLACE) -> list[str]:
         file, _, path = entry.get("from", "").partition(":")
         if not file or not (results / file).is_file():
             continue
+        stem = file.removesuffix(".json")
+        if parts and not {stem, f"{stem}:{path.split('.')[0]}"} & set(parts):
+            continue
         value: Any = json.loads((results / file).read_text("utf-8"))
         top = value
         try:
@@ -133,7 +139,7 @@ def take(results: Path, place: Path = PLACE) -> list[str]:
                 value = value[int(step)] if isinstance(value, list) else value[step]
         except (KeyError, IndexError, ValueError) as error:
             raise BadFigures(f"{file} has no {path}, which is {name}") from error
-        on = next((part["on"] for key, part in top.items() if path.startswith(key) and "on" in part), entry["on"]) if isinstance(top, dict) else entry["on"]  # fmt: skip
+        on = next((part["on"] for key, part in top.items() if isinstance(part, dict) and path.startswith(key) and "on" in part), top.get("date", entry["on"]))  # fmt: skip
         if (value, on) != (entry["value"], entry["on"]):
             entry["value"], entry["on"] = value, on
             changed.append(name)

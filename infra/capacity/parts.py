@@ -143,7 +143,7 @@ PARTS: tuple[Part, ...] = (
         lambda d, f: [Work(d["events"].value, _mean(f, "relay_gap_ms"))],
         _scv("relay_gap_ms"), "events × mean(relay_gap_ms)",
         lambda f: f"{1.0 / _mean(f, 'relay_gap_ms'):.0f} events/s by one relay alone",
-        "worker replicas (SKIP LOCKED shares the outbox); then confirms in a pipeline",
+        "worker replicas (SKIP LOCKED shares the outbox)",
     ),
     Part(
         "consumer, each subscriber", "consumer",

@@ -62,7 +62,7 @@ def stretched(costs: events.Costs, factor: float) -> events.Costs:
         return events.Step(one.taken.scaled_to(one.taken.mean * factor), one.core_s * factor)
 
     return replace(
-        costs, commit=step(costs.commit), claim_s=costs.claim_s * factor, relay=step(costs.relay),
+        costs, commit=step(costs.commit), relay=step(costs.relay),
         consumer=step(costs.consumer), relay_first=step(costs.relay_first), consumer_first=step(costs.consumer_first),
     )  # fmt: skip
 

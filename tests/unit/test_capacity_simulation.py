@@ -30,7 +30,7 @@ def _waits_of_a_line(servers: int, rate: float, seed: int) -> np.ndarray:
     """Waits at the centre's API with one entry a call and exponential service of mean 1."""
     env, rng = simpy.Environment(), np.random.default_rng(seed)
     step = events.Step(_constant(1e-9), 0.0)
-    line = events.EventLine(env, rng, events.Costs(step, 0.0, step, step, step, step), 1, 1, cores=None)
+    line = events.EventLine(env, rng, events.Costs(step, step, step, step, step), 1, 1, cores=None)
     service = Empirical.of(EXPONENTIAL)
     centre = Centre(env, rng, CallCosts(service.scaled_to(1.0), 0.0), servers, line)
 

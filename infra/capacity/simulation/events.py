@@ -1,8 +1,8 @@
 """The event line: outbox, relays, broker, and a queue with consumers for each subscriber, on the cores they share.
 
-As the product does it (platform_api.core.events): a relay claims up to RELAY_BATCH rows that nobody else holds, publishes them one
-after the other, each confirmed before the next, and is woken by NOTIFY or looks every RELAY_POLL_S seconds; a consumer handles one
-message in a transaction and then takes the next. What is put in is what a step costs by itself; what comes out is what many
+As the product does it (platform_api.core.events): a relay claims up to RELAY_BATCH rows that nobody else holds, publishes them in a
+pipeline, and is woken by NOTIFY or looks every RELAY_POLL_S seconds; a consumer handles what waits in one transaction. Of both an
+event's share is what a step takes, its part of the claim, the confirms and the commit included. What is put in is what a step costs by itself; what comes out is what many
 of them do together.
 """
 
@@ -39,13 +39,11 @@ class Costs:
 
     Attributes:
         commit: the producer's own.
-        claim_s: a relay's look at its outbox between two batches.
-        relay, consumer: an event while there are more.
+        relay, consumer: an event while there are more; its share of its batch.
         relay_first, consumer_first: the event that wakes a relay (from its commit) or a consumer (from the confirm).
     """
 
     commit: Step
-    claim_s: float
     relay: Step
     consumer: Step
     relay_first: Step
@@ -62,7 +60,6 @@ class Costs:
         consumer = ("consumer_own_ms", "consumer_broker_ms", "consumer_database_ms")
         return cls(
             step("event_commit_ms"),
-            Empirical.of(f.quantiles("event_claim_ms")).mean,
             step("relay_gap_ms", *relay),
             step("consumer_gap_ms", *consumer),
             step("relay_first_ms", *relay),
@@ -150,8 +147,6 @@ class EventLine:
                 if not self.outbox:
                     continue
             batch = [self.outbox.popleft() for _ in range(min(RELAY_BATCH, len(self.outbox)))]
-            if not woken:
-                yield self.env.timeout(self.costs.claim_s)
             for event in batch:
                 yield self._up
                 yield from self._step(self.costs.relay_first if woken else self.costs.relay)

@@ -36,11 +36,13 @@ from platform_api.core.security import audit, audit_chain
 from platform_api.core.security import keys as token_keys
 from tests.benchmarks.capacity.processor import Clock
 from tests.benchmarks.capacity.quantiles import milliseconds
+from tests.results import sized
 
-BATCHES = {1: 200, 10: 60, 500: 12}
+BATCHES = sized({1: 20, 10: 5, 500: 2}, {1: 200, 10: 60, 500: 12})
 """Calls by size of batch."""
-POLLS, MEMBERS, AUDITED = 400, 2000, 2000
+POLLS, MEMBERS, AUDITED = sized((40, 500, 100), (400, 2000, 2000))
 FOREIGN = (300, 3000)
+PAST = sized(10, 200)
 """Changes of other branches since the last look."""
 STAGES = {"decode": 2.1, "detect": 9.8, "embed": 24.5, "search": 0.5, "authorize": 0.4, "log": 1.9, "command": 3.0}
 MODEL = "sface-1"
@@ -243,7 +245,7 @@ def measure() -> dict[str, Any]:
             pass
         result: dict[str, Any] = {"first_sync": first, "look": meter.of([node.look] * POLLS)}
         result["look_bytes"] = _bytes_of_a_look(node)
-        result |= {f"look_past_{number}": _look_past(node, meter, number, 200) for number in FOREIGN}
+        result |= {f"look_past_{number}": _look_past(node, meter, number, PAST) for number in FOREIGN}
         for size, calls in BATCHES.items():
             bodies = [json.dumps({"entries": [_document() for _ in range(size)]}) for _ in range(calls)]
             costs = meter.of([lambda body=body: node.hand_over(body) for body in bodies], size)  # type: ignore[misc]

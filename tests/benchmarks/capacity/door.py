@@ -11,6 +11,7 @@ from tests.benchmarks.capacity.quantiles import milliseconds
 from tests.benchmarks.swap.crowd import Crowd
 from tests.benchmarks.swap.world import Gate, gate
 from tests.edge_world import PersonPhotos
+from tests.results import sized
 
 CROWDS = (2, 8, 32)
 
@@ -38,7 +39,7 @@ def alone(door: Gate, shown: list[PersonPhotos], looks: int) -> dict[str, Any]:
 def crowded(door: Gate, shown: list[PersonPhotos], clients: int, seconds: float) -> dict[str, Any]:
     """So many who show a face, wait, and show the next."""
     with Crowd(door, shown, clients, 0.0) as crowd:
-        time.sleep(3.0)
+        time.sleep(sized(0.5, 3.0))
         begun = time.monotonic()
         time.sleep(seconds)
         ended = time.monotonic()
@@ -61,6 +62,6 @@ def measure(members: int, nobody: int) -> dict[str, Any]:
         return {
             "gallery": members + nobody,
             "package_bytes": len(door.archive),
-            "alone": alone(door, shown, 300),
-            "crowds": [crowded(door, shown, clients, 15.0) for clients in CROWDS],
+            "alone": alone(door, shown, sized(20, 300)),
+            "crowds": [crowded(door, shown, clients, sized(1.0, 15.0)) for clients in CROWDS],
         }

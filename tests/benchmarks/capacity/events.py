@@ -1,13 +1,15 @@
 """What each step of an event's way costs by itself: the producer's commit, the relay, the consumer; then all at once.
 
 A step alone has the machine for itself: the relay empties an outbox while nobody consumes; the consumer empties the queue
-that this has filled. Seconds of cores are counted by process family in each.
+that this has filled. Both work in batches, so what an event takes is its share of its batch. Seconds of cores are counted by
+process family in each.
 """
 
 import itertools
 import json
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import pika
@@ -17,17 +19,20 @@ from infra.local.rabbitmq import RabbitNode
 from platform_api.core.database import unit_of_work
 from platform_api.core.events import Event, publish
 from platform_api.core.events.bus.rabbitmq import RabbitBus, declare
-from platform_api.core.events.relay import relay_batch
 from platform_api.core.models import OutboxEvent
 from tests.benchmarks.capacity.processor import Clock
 from tests.benchmarks.capacity.quantiles import milliseconds
 from tests.benchmarks.events import limit
 from tests.benchmarks.events.__main__ import SETTLE_S, burst, steady
 from tests.events_world import PRODUCER, SUBSCRIBER, TYPE, Line, entry, send, standing
+from tests.results import sized
 from tests.waiting import wait_for
 
 RELAYS = (1, 4)
-RATE, SECONDS = 50.0, 20.0
+RATE, SECONDS = 50.0, sized(1.0, 20.0)
+COMMITS, WARM = sized(50, 200), 200
+TOGETHER_S = 0.0005
+"""Moments nearer to each other are of one batch: its events are marked, or have their effect, by one commit."""
 
 
 def _broker(line: Line) -> int:
@@ -51,14 +56,18 @@ def commits(number: int) -> dict[str, float]:
     return milliseconds(taken)
 
 
-def claims(line: Line, number: int) -> dict[str, float]:
-    """A look at an outbox in which nothing is due: what a relay does before it publishes."""
-    bus, taken = RabbitBus(line.nodes[0].url, []), []
-    for _ in range(number):
-        begun = time.perf_counter()
-        relay_batch(PRODUCER, bus)
-        taken.append(time.perf_counter() - begun)
-    return milliseconds(taken)
+def shares(moments: Sequence[float]) -> list[float]:
+    """Of the seconds between two batches, the share of each event of the later one."""
+    batches: list[list[float]] = []
+    for moment in sorted(moments):
+        if not batches or moment - batches[-1][-1] > TOGETHER_S:
+            batches.append([])
+        batches[-1].append(moment)
+    return [
+        (later[-1] - earlier[-1]) / len(later)
+        for earlier, later in itertools.pairwise(batches)
+        for _ in range(len(later))
+    ]
 
 
 def _costs(clock: Clock, number: int) -> dict[str, Any]:
@@ -80,8 +89,12 @@ def relay_alone(line: Line, number: int) -> dict[str, Any]:
         query = select(OutboxEvent.sent_at).where(OutboxEvent.created_at >= _moment(session, begun))
         sent = sorted(at.timestamp() for at in session.scalars(query) if at is not None)[-number:]
     line.stop()
-    gaps = [after - before for before, after in itertools.pairwise(sent)]
-    return {"events": number, "per_s": round(number / (sent[-1] - begun), 1), "gap_ms": milliseconds(gaps), **costs}
+    return {
+        "events": number,
+        "per_s": round(number / (sent[-1] - begun), 1),
+        "gap_ms": milliseconds(shares([begun, *sent])),
+        **costs,
+    }
 
 
 def _moment(session: Any, seconds: float) -> Any:
@@ -98,11 +111,10 @@ def consumer_alone(line: Line, number: int) -> dict[str, Any]:
     at = sorted(moment for moment in line.committed().values() if moment >= begun)
     costs = _costs(clock, number)
     line.stop()
-    gaps = [after - before for before, after in itertools.pairwise(at)]
     return {
         "events": number,
         "per_s": round((len(at) - 1) / (at[-1] - at[0]), 1),
-        "gap_ms": milliseconds(gaps),
+        "gap_ms": milliseconds(shares(at)),
         **costs,
     }
 
@@ -160,17 +172,16 @@ def measure(number: int) -> dict[str, Any]:
     with standing(lambda folder: [RabbitNode(folder)]) as line:
         with pika.BlockingConnection(pika.URLParameters(line.nodes[0].url)) as connection:
             declare(connection.channel(), SUBSCRIBER)
-        result: dict[str, Any] = {"commit_ms": commits(200)}
+        result: dict[str, Any] = {"commit_ms": commits(COMMITS)}
         line.start("relay")
         wait_for(lambda: line.unsent() == 0, 60, "the first events are gone")
         line.stop()
         line.start("consumer")
-        wait_for(lambda: line.count() >= 200, 60, "the first effects")
+        wait_for(lambda: line.count() >= COMMITS, 60, "the first effects")
         line.stop()
         size = len(json.dumps(Event.new(TYPE, str(uuid.uuid4()), 1, entry()).to_json(), ensure_ascii=False).encode())
         # The peer of `make bench NAME=events`, by which another run of it on another day can be compared with this one.
-        result["pika_per_s"] = limit.measure(line.nodes[0].url, 1, 1, 2000, size)["events_per_s"]
-        result["claim_ms"] = claims(line, 200)
+        result["pika_per_s"] = limit.measure(line.nodes[0].url, 1, 1, sized(200, 2000), size)["events_per_s"]
         result["relay"] = relay_alone(line, number)
         result["consumer"] = consumer_alone(line, number)
         result["relay_first_ms"] = relay_first(line, RATE, SECONDS)
@@ -178,7 +189,7 @@ def measure(number: int) -> dict[str, Any]:
         for relays in RELAYS:
             line.start("consumer", relays)
             line.start("relay", relays)
-            burst(line, 200)
+            burst(line, min(WARM, number))
             whole: dict[str, Any] = burst(line, number)
             time.sleep(SETTLE_S)
             result[f"whole_{relays}"] = {**whole, **steady(line, RATE, SECONDS)}

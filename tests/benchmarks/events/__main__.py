@@ -39,11 +39,11 @@ from tests.waiting import wait_for
 
 RELAYS = (1, 4)
 SETTLE_S = 1.5
-LEAST_SHARE = 0.4
+LEAST_SHARE = 0.3
 MOST_P95_MS = 50.0
 BAR = (
-    f"One relay and one consumer have at least {LEAST_SHARE:.0%} of the events a second of bare pika that confirms each message, "
-    f"and P95 from commit to effect at most {MOST_P95_MS:g} ms at 50 a second; no event lost or doubled"
+    f"One relay and one consumer have at least {LEAST_SHARE:.0%} of the events a second of bare pika with as many messages in flight, and "
+    f"P95 from commit to effect is at most {MOST_P95_MS:g} ms at 50 a second, with one and four of each; no event lost or doubled"
 )
 
 
@@ -129,7 +129,7 @@ def holds(result: dict[str, Any]) -> bool:
     kept = result["lost"] == result["doubled"] == 0
     return bool(
         kept
-        and one["events_per_s"] >= LEAST_SHARE * one["limit_events_per_s"]
+        and one["events_per_s"] >= LEAST_SHARE * one["limit_batches_events_per_s"]
         and all(each["p95_ms"] <= MOST_P95_MS for each in result["runs"])
     )
 
@@ -144,7 +144,7 @@ def main() -> None:
     found = run(options.burst, options.rate, options.seconds)
     best = max(found["runs"], key=lambda figures: figures["events_per_s"])
     result = {
-        **{name: best[name] for name in ("events_per_s", "p50_ms", "p95_ms", "relays", "limit_events_per_s")},
+        **{name: best[name] for name in ("events_per_s", "p50_ms", "p95_ms", "relays")},
         **found,
         "burst": options.burst,
         "batch": BATCH,
