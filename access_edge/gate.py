@@ -13,6 +13,7 @@ from typing import Literal
 import structlog
 
 from access_edge import metrics
+from access_edge.near import NearAdapter
 from access_edge.records import Gate
 from access_edge.settings import EdgeSettings
 from platform_api.core.http import Client, ServiceUnavailable, client
@@ -51,7 +52,7 @@ class Gates:
                 if time.monotonic() - started > PATIENCE_S:
                     break
             try:
-                answer = self._client(gate.controller_url).post(path, json=body)
+                answer = self._client(gate.controller_url).post(path, json=body, allow_redirects=False)
                 document = answer.json() if answer.status_code < 300 else None
             except (ServiceUnavailable, ValueError) as error:
                 log.warning("gate_no_answer", gate_id=gate.gate_id, attempt=attempt + 1, error=str(error))
@@ -76,4 +77,6 @@ class Gates:
                     "gate", url, timeout=(seconds, seconds), verify=self._settings.gate_verify, breaker=False,
                     headers={"Authorization": f"Bearer {self._settings.gate_api_key.get_secret_value()}"},
                 )  # fmt: skip
+                for scheme in ("https://", "http://"):
+                    found.session.mount(scheme, NearAdapter(self._settings.gate_nearby))
             return found

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from platform_api.core.addresses import Network, networks
 from platform_api.core.settings import Settings
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -38,6 +39,10 @@ class EdgeSettings(Settings):
     gate_ca_file: Path | None = Field(default=None, description="CA of the gate controllers; the system's where unset.")
     gate_api_key: SecretStr = Field(description="Bearer key of the gate controllers.")
     gate_timeout_s: float = Field(default=0.8, gt=0, le=10)
+    gate_networks: str = Field(
+        default="127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7",
+        description="Networks, comma-separated, that gate controllers are in: the key is sent to no other address.",
+    )
 
     models_dir: Path | None = Field(default=None, description="Where model packages and liveness weights lie.")
 
@@ -109,6 +114,12 @@ class EdgeSettings(Settings):
             raise ValueError(f"파일이 없습니다 (no such file: {value})")
         return value
 
+    @field_validator("gate_networks")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        networks(value)
+        return value
+
     @model_validator(mode="after")
     def _both_halves_of_tls(self) -> Self:
         if (self.edge_tls_cert_file is None) != (self.edge_tls_key_file is None):
@@ -121,6 +132,11 @@ class EdgeSettings(Settings):
     def centre_verify(self) -> str | bool:
         """What `requests` verifies the centre's certificate with."""
         return str(self.centre_ca_file) if self.centre_ca_file else True
+
+    @property
+    def gate_nearby(self) -> list[Network]:
+        """`gate_networks`, read."""
+        return networks(self.gate_networks)
 
     @property
     def gate_verify(self) -> str | bool:

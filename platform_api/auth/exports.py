@@ -14,9 +14,7 @@ from sqlalchemy.orm import Session
 
 from platform_api.auth import members, objects
 from platform_api.auth.models import Member, MemberExport, MemberExportPart, is_id
-from platform_api.auth.passwords import verify_password
 from platform_api.auth.settings import settings
-from platform_api.auth.throttle import Attempt
 from platform_api.core.clock import now
 from platform_api.core.database import DOMAINS
 from platform_api.core.errors import Problem
@@ -81,15 +79,8 @@ def download(session: Session, member: Member, export_id: str, password: str, ad
     Raises:
         Problem: 403 `password_wrong`, 404, 409 `export_not_ready`, 410 `export_gone`, 429 `login_locked`.
     """
-    attempt = Attempt(member.email_key, address)
-    attempt.begin()
-    member_id, known = member.id, member.password_hash
-    # Hashing is slow on purpose; no connection is held meanwhile.
-    session.commit()
-    if not verify_password(password, known):
-        record(session, member_id, "export.refused", member_id, {"why": "password"})
-        raise Problem(403, "password_wrong", "비밀번호가 맞지 않습니다.", "The password is not right.", commit=True)
-    attempt.succeeded(session)
+    member_id = member.id
+    members.confirm(session, member, password, address, "export.refused")
     found = get(session, member_id, export_id, lock=True)
     if found.state != "ready":
         raise Problem(

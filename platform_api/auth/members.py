@@ -18,11 +18,13 @@ from platform_api.auth.card import Card, verify_card
 from platform_api.auth.models import CardIdentity, Member, is_id
 from platform_api.auth.passwords import check_password, hash_password, verify_password
 from platform_api.auth.settings import settings
+from platform_api.auth.throttle import Attempt
 from platform_api.core.clock import now
 from platform_api.core.database import on_commit
 from platform_api.core.errors import Problem
 from platform_api.core.models import new_id
 from platform_api.core.pagination import page
+from platform_api.core.schemas import check_match
 from platform_api.core.security.audit import record
 
 REGISTERED = Counter("smartfit_members_registered_total", "Members who signed up")
@@ -129,17 +131,49 @@ def find(session: Session, email: str | None, cursor: str | None, limit: int) ->
     return page(session, query, [Member.id], cursor, limit)
 
 
-def change_profile(session: Session, member: Member, changes: dict[str, Any], actor: str) -> Member:
+def confirm(session: Session, member: Member, password: str, address: str | None, refused: str) -> str:
+    """Have the member's password said once more; guesses count as failed logins do. Ends the transaction so far.
+
+    Args:
+        refused: the action under which a wrong one is kept in the audit trail.
+
+    Returns:
+        The hash that it was held against.
+
+    Raises:
+        Problem: 403 `password_wrong`, 429 `login_locked`.
+    """
+    attempt = Attempt(member.email_key, address)
+    attempt.begin()
+    member_id, known = member.id, member.password_hash
+    # Hashing is slow on purpose; no connection is held meanwhile.
+    session.commit()
+    if not verify_password(password, known):
+        record(session, member_id, refused, member_id, {"why": "password"})
+        raise _password_wrong()
+    attempt.succeeded(session)
+    return known
+
+
+def change_profile(
+    session: Session, member_id: str, changes: dict[str, Any], actor: str, *, if_match: str | None, address: str | None
+) -> Member:
     """Change name, phone, language or e-mail; a new e-mail needs the present password (`current_password`).
 
     Raises:
-        Problem: 403 `password_wrong`, 409 `email_taken`.
+        Problem: 403 `password_wrong`, 404, 409 `email_taken`, 412 changed since, 428, 429 `login_locked`.
     """
     changes = dict(changes)
-    password = changes.pop("current_password", None)
+    password = changes.pop("current_password", None) or ""
+    known = None
     if "email" in changes:
-        if not verify_password(password or "", member.password_hash):
-            raise _password_wrong()
+        asked = get(session, member_id)
+        check_match(if_match, asked.version, required=True)
+        known = confirm(session, asked, password, address, "member.change_refused")
+    member = lock(session, member_id)
+    check_match(if_match, member.version, required=True)
+    if known is not None:
+        _refuse_changed(member, known)
         member.email_key = email_key(changes["email"])
         changes["email"] = changes["email"].strip()
     for name, value in changes.items():
@@ -151,18 +185,27 @@ def change_profile(session: Session, member: Member, changes: dict[str, Any], ac
     return member
 
 
-def change_password(session: Session, member: Member, current: str, new: str, actor: str) -> None:
+def change_password(
+    session: Session, member_id: str, current: str, new: str, actor: str, *, address: str | None
+) -> None:
     """Set a new password and end every session.
 
     Raises:
-        Problem: 403 `password_wrong`, 422 `password_weak`.
+        Problem: 403 `password_wrong`, 404, 422 `password_weak`, 429 `login_locked`.
     """
-    if not verify_password(current, member.password_hash):
-        raise _password_wrong()
+    known = confirm(session, get(session, member_id), current, address, "password.change_refused")
+    member = lock(session, member_id)
+    _refuse_changed(member, known)
     check_password(new, member.email)
     member.password_hash = hash_password(new)
     sessions.revoke_all(session, member.id, "password_changed")
     record(session, actor, "password.changed", member.id)
+
+
+def _refuse_changed(member: Member, known: str) -> None:
+    # Somebody else set another password since it was said.
+    if member.password_hash != known:
+        raise _password_wrong()
 
 
 def set_roles(session: Session, member: Member, roles: list[str], branch_ids: list[str], actor: str) -> Member:
@@ -241,4 +284,6 @@ def _flush_unique(session: Session) -> None:
 
 
 def _password_wrong() -> Problem:
-    return Problem(403, "password_wrong", "현재 비밀번호가 맞지 않습니다.", "The present password is not right.")
+    return Problem(
+        403, "password_wrong", "현재 비밀번호가 맞지 않습니다.", "The present password is not right.", commit=True
+    )

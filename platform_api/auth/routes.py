@@ -29,7 +29,7 @@ from platform_api.auth.settings import settings
 from platform_api.auth.throttle import count_registration
 from platform_api.auth.turnstile import enrolments
 from platform_api.core.addresses import caller_address
-from platform_api.core.schemas import PEOPLE, IfMatch, PageQuery, check_match
+from platform_api.core.schemas import PEOPLE, IfMatch, PageQuery
 from platform_api.core.security import principal, require, revocation
 from platform_api.core.uploads import small_body
 from platform_api.core.web import blueprint, current_session, transaction
@@ -118,9 +118,8 @@ def show(member_id: str) -> tuple[Member, int, dict[str, str]]:
 @blp.response(200, schemas.MemberSchema)
 def change(changes: dict[str, Any], headers: dict[str, Any], member_id: str) -> tuple[Member, int, dict[str, str]]:
     """Change a profile; needs If-Match."""
-    member = members.lock(current_session(), member_or_me(member_id))
-    check_match(headers["if_match"], member.version, required=True)
-    return tagged(members.change_profile(current_session(), member, changes, principal().id))
+    told = {"if_match": headers["if_match"], "address": caller_address()}
+    return tagged(members.change_profile(current_session(), member_or_me(member_id), changes, principal().id, **told))
 
 
 @blp.delete("/members/<member_id>")
@@ -139,9 +138,9 @@ def erase(member_id: str) -> None:
 @blp.response(204)
 def change_password(passwords_: dict[str, str], member_id: str) -> None:
     """Set a new password; every session ends."""
-    member = members.lock(current_session(), member_or_me(member_id))
     current, new = passwords_["current_password"], passwords_["new_password"]
-    members.change_password(current_session(), member, current, new, principal().id)
+    wanted = member_or_me(member_id)
+    members.change_password(current_session(), wanted, current, new, principal().id, address=caller_address())
 
 
 @blp.put("/members/<member_id>/roles")

@@ -107,13 +107,13 @@ def _authenticate() -> Principal:
     except JWTExtendedException as error:
         raise Problem(401, "token_missing", "로그인이 필요합니다.", "Send a bearer token.") from error
     except PyJWTError as error:
-        raise Problem(401, "token_invalid", "토큰이 올바르지 않습니다.", "The token is not valid.") from error
+        raise _invalid() from error
     claims = get_jwt()
+    # Without an end it would be good for ever; and what is no list of names would be read as some other set of them.
+    if "exp" not in claims:
+        raise _invalid()
     caller = Principal(
-        id=str(claims["sub"]),
-        roles=frozenset(claims.get("roles", ())),
-        branch_ids=frozenset(claims.get("branch_ids", ())),
-        claims=claims,
+        id=str(claims["sub"]), roles=_names(claims, "roles"), branch_ids=_names(claims, "branch_ids"), claims=claims
     )
     if not caller.roles & _OURS:
         count_account(caller.id)
@@ -121,3 +121,14 @@ def _authenticate() -> Principal:
     g.principal_id = caller.id
     structlog.contextvars.bind_contextvars(principal=caller.id)
     return caller
+
+
+def _names(claims: dict[str, object], claim: str) -> frozenset[str]:
+    found = claims.get(claim, [])
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise _invalid()
+    return frozenset(found)
+
+
+def _invalid() -> Problem:
+    return Problem(401, "token_invalid", "토큰이 올바르지 않습니다.", "The token is not valid.")
