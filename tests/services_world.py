@@ -102,7 +102,9 @@ class Sandbox:
 
     def kill(self) -> None:
         """At once, with the process that serves: what it remembers is gone."""
-        family = [*psutil.Process(self.process.pid).children(recursive=True), psutil.Process(self.process.pid)]
+        arbiter = psutil.Process(self.process.pid)
+        # The arbiter first: it would put another in the place of a child that is gone.
+        family = [arbiter, *arbiter.children(recursive=True)]
         for each in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
