@@ -51,6 +51,19 @@ def test_old_habits_fade_and_a_recent_visit_counts() -> None:
     assert found["yesterday"] > found["month"]
 
 
+def test_a_regular_of_other_hours_goes_before_one_who_came_once_lately() -> None:
+    visits = [("regular", 10, NOW - timedelta(weeks=w)) for w in range(3, 20)]
+    found = likelihoods([*visits, ("once", 100, NOW - timedelta(days=1))], 67, NOW)
+    assert found["regular"] > 3 * found["once"] > 0
+
+
+def test_a_visit_at_the_hour_tells_more_of_it_than_several_at_others() -> None:
+    visits = [("here", 67, NOW - timedelta(weeks=1)), *(("away", 10, NOW - timedelta(weeks=w)) for w in range(1, 5))]
+    found = likelihoods(visits, 67, NOW)
+    assert found["here"] > found["away"] > 0
+    assert likelihoods(visits, 10, NOW)["away"] > likelihoods(visits, 10, NOW)["here"]
+
+
 @given(st.integers(1, 50), st.integers(1, 60))
 def test_the_cache_never_exceeds_its_capacity_and_prefers_who_may_enter(capacity: int, count: int) -> None:
     members = [f"m{i}" for i in range(count)]

@@ -268,7 +268,7 @@ def peers(calendar: Calendar, capacity: int) -> dict[str, list[int]]:
 
 def by_policy(calendar: Calendar, capacity: int) -> tuple[float, float]:
     """Hit rates that the choice of the product's cache alone gives: chosen once at midnight, and for every hour."""
-    everybody = [name(member) for member in range(len(calendar.traffic.rates))]
+    everybody = frozenset(name(member) for member in range(len(calendar.traffic.rates)))
     past, today = calendar.history(), calendar.today
     once, hourly = 0, 0
     at_midnight: frozenset[str] = frozenset()
