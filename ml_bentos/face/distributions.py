@@ -39,11 +39,12 @@ def as_strangers(embeddings: Embeddings, population: Population) -> dict[str, Fl
 
 
 def as_stranger(vectors: Float32, own: Float32, population: Population, count: int) -> Float32:
-    """One person's photos float32[photos, d], normalised as if the population had been measured without them.
+    """Photos float32[photos, d], normalised as if the population had been measured without the person they are of.
 
-    own: float32[d], their template among the `count` that it was measured on.
+    own: float32[d], the person's template among the `count` that it was measured on; float32[photos, d] where each photo is of
+    somebody else.
     """
-    theirs = (vectors @ own) ** 2 * count / (count - 1) ** 2
+    theirs = np.sum(vectors * own, axis=1) ** 2 * count / (count - 1) ** 2
     variance = (population.variance(vectors) - theirs) * (count - 1) / (count - 2)
     return np.asarray(vectors * population.factor(variance)[:, None], np.float32)
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ml_bentos import face as face_package
-from ml_bentos.face import Face, load_model, weights
+from ml_bentos.face import Face, alignment, backends, detector, images, load_model, model, quality, weights
 from ml_bentos.face.images import decode_image
 from ml_bentos.face.model import cores
+from ml_bentos.face.population import Population
 from ml_bentos.face.quality import assess
 from tests.benchmarks.accuracy import degrading, dlib_peer
 from tests.benchmarks.accuracy.dlib_peer import DlibPeer
@@ -75,10 +75,9 @@ def seen(tasks: Sequence[Task]) -> Seen:
 
 
 def _key(tasks: Sequence[Task]) -> str:
-    digest = hashlib.sha256(weights.DEFAULT.encode())
-    code = sorted(Path(face_package.__path__[0]).rglob("*.py"))
-    for path in [*code, Path(__file__), Path(degrading.__file__), Path(dlib_peer.__file__)]:
-        digest.update(path.read_bytes())
+    digest = hashlib.sha256(weights.DEFAULT.encode() + Population.for_version(weights.DEFAULT).mean.tobytes())
+    for module in (alignment, backends, detector, images, model, quality, degrading, dlib_peer):
+        digest.update(Path(str(module.__file__)).read_bytes())
     for path, how in tasks:
         digest.update(f"{Path(path).name}\0{how}\n".encode())
     return digest.hexdigest()[:16]
@@ -99,18 +98,18 @@ def _portion(tasks: Sequence[Task]) -> list[np.ndarray]:
 
 
 def _one(path: str, how: str) -> tuple[np.ndarray, ...]:
-    model, peer = load_model(), _peer[0]
+    ours, peer = load_model(), _peer[0]
     bgr = degrading.WAYS[how](decode_image(Path(path).read_bytes()))
-    quality = assess(bgr, model.detect(bgr), "gate")
-    face = quality.face
+    judged = assess(bgr, ours.detect(bgr), "gate")
+    face = judged.face
     rgb = np.ascontiguousarray(bgr[..., ::-1])
     box = peer.detect(rgb)
     nothing = np.full(128, np.nan, np.float32)
     return (
-        nothing if face is None else model.embed(bgr, face),
+        nothing if face is None else ours.embed(bgr, face),
         nothing if box is None else peer.embed(rgb, box).astype(np.float32),
         np.full(4, np.nan, np.float32) if face is None else face.box,
         np.full((5, 2), np.nan, np.float32) if face is None else face.landmarks,
-        np.array([getattr(quality, name) for name in MEASURES], np.float32),
-        np.array(quality.ok),
+        np.array([getattr(judged, name) for name in MEASURES], np.float32),
+        np.array(judged.ok),
     )
