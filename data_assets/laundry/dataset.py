@@ -111,7 +111,7 @@ def grown(
     # A photo is one core's work; OpenCV's own threads would want the same ones.
     cv2.setNumThreads(1)
     with ThreadPoolExecutor() as pool:
-        for found in pool.map(lambda one: _row(store, *one, known), wanted):
+        for found in pool.map(lambda one: _row(store, one[0], one[1], known), wanted):
             if isinstance(found, Row):
                 rows.append(found)
                 added += 1
