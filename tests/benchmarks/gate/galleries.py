@@ -21,7 +21,7 @@ from ml_bentos.face.model import cores
 from ml_bentos.face.population import Population
 from ml_bentos.face.synthetic import filler
 from ml_bentos.face.vectors import normalise
-from tests.benchmarks.gate.timing import percentiles, timed
+from tests.benchmarks.gate.timing import BARE, percentiles, timed
 
 CHUNK = 100_000
 """Rows drawn at once: in float64 a million would take a gigabyte twice."""
@@ -140,7 +140,7 @@ def measure(sizes: Sequence[int], repeats: int) -> list[dict[str, Any]]:
 
 def budget(rows: Sequence[dict[str, Any]], speed: dict[str, Any], times_bare: float) -> dict[str, Any]:
     """How long a search may take so that an answer keeps to its bar, and the largest gallery measured that does (P95)."""
-    bare, whole = speed["bare"]["bare model (detect + embed)"]["p50_ms"], speed["levels"][0]["p50_ms"]
+    bare, whole = speed["bare"][BARE]["p50_ms"], speed["levels"][0]["p50_ms"]
     left = times_bare * bare - (whole - speed["stages"]["search"]["p50_ms"])
     kept = [row["vectors"] for row in rows if row["search"] == EXACT and row["p95_ms"] <= left]
     return {"search_budget_ms": round(left, 2), "vectors": max(kept, default=0)}

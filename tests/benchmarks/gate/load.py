@@ -20,14 +20,13 @@ import numpy as np
 
 from tests.benchmarks.gate.photos import folder
 from tests.benchmarks.gate.stages import Dlib, Ours
-from tests.benchmarks.gate.timing import percentiles
+from tests.benchmarks.gate.timing import BARE, percentiles
 from tests.benchmarks.swap.crowd import Crowd
 from tests.benchmarks.swap.world import Gate, gate
 from tests.edge_world import PersonPhotos
 
 TURN = 20
 """Answers, then as many photos by the bare model, and so on."""
-BARE = "bare model (detect + embed)"
 
 
 @contextmanager

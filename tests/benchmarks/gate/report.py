@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-SIDE_BY_SIDE = (("decode", "decode"), ("detect", "detect"), ("quality", "quality"), ("embed", "embed"))
+from tests.benchmarks.gate.timing import BARE
 
 
 def tables(result: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -35,8 +35,8 @@ def _load(speed: dict[str, Any]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         "The same photos at one client: ms, P50 / P95 / P99",
         [
             {"what": "answer, at the client", **_times(speed["levels"][0])},
-            {"what": "bare model: detect + embed (limit)", **_times(speed["bare"]["bare model (detect + embed)"])},
-            {"what": "dlib: detect + embed (peer)", **_times(speed["dlib"]["bare model (detect + embed)"])},
+            {"what": "bare model: detect + embed (limit)", **_times(speed["bare"][BARE])},
+            {"what": "dlib: detect + embed (peer)", **_times(speed["dlib"][BARE])},
             {"what": "answer / bare model", **{key: speed["times_bare"].get(key) for key in ("p50_ms", "p95_ms")}, "p99_ms": ""},
         ],
     )  # fmt: skip
@@ -94,7 +94,7 @@ def _latency(speed: dict[str, Any]) -> Figure:
     clients = [level["clients"] for level in speed["levels"]]
     for key, style in (("p50_ms", "o-"), ("p95_ms", "s-"), ("p99_ms", "^-")):
         axes.plot(clients, [level[key] for level in speed["levels"]], style, label=key[:3].upper())
-    bare = speed["bare"]["bare model (detect + embed)"]
+    bare = speed["bare"][BARE]
     axes.axhline(bare["p50_ms"], color="grey", linestyle=":", label="bare model, P50")
     axes.axhline(80, color="firebrick", linestyle="--", label="bar at one client, P95")
     axes.set(

@@ -2,9 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +10,7 @@ from ml_bentos.face import load_model
 from ml_bentos.face.images import decode_image
 from ml_bentos.face.quality import assess
 from tests.benchmarks.accuracy.dlib_peer import DlibPeer
-from tests.benchmarks.gate.timing import percentiles
+from tests.benchmarks.gate.timing import BARE
 
 
 class Ours:
@@ -37,7 +35,7 @@ class Ours:
         marks.append(time.perf_counter())
         for name, start, end in zip(("decode", "detect", "quality", "embed"), marks, marks[1:], strict=False):
             self.stages[name].append(end - start)
-        self.stages["bare model (detect + embed)"].append(marks[2] - marks[1] + marks[4] - marks[3])
+        self.stages[BARE].append(marks[2] - marks[1] + marks[4] - marks[3])
         self.stages["frame to vector"].append(marks[-1] - marks[0])
         return vector
 
@@ -62,16 +60,6 @@ class Dlib:
         self.stages["decode"].append(decoded - start)
         self.stages["detect"].append(found - decoded)
         self.stages["embed"].append(end - found)
-        self.stages["bare model (detect + embed)"].append(end - decoded)
+        self.stages[BARE].append(end - decoded)
         self.stages["frame to vector"].append(end - start)
         return vector
-
-
-def run(frames: Sequence[Path]) -> dict[str, Any]:
-    """Percentiles of each stage, of both on the same frames."""
-    out = {}
-    for name, system in (("ours", Ours()), ("dlib", Dlib())):
-        for path in frames:
-            system.vector(path)
-        out[name] = {"stages": {stage: percentiles(times) for stage, times in system.stages.items()}}
-    return out

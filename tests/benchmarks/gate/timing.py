@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+BARE = "bare model (detect + embed)"
+"""The limit: what the model alone takes."""
+
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     """P50 and P95 in milliseconds."""
