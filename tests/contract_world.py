@@ -87,8 +87,11 @@ def card_sandbox(folder: Path) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def whole_application(folder: Path) -> Iterator[Flask]:
-    """The application of all domains, which also answers on a socket, since auth and access ask each other there."""
+def whole_application(folder: Path, **settings: str) -> Iterator[Flask]:
+    """The application of all domains, which also answers on a socket, since auth and access ask each other there.
+
+    settings: others than those below, by their names without the prefix.
+    """
     port = free_port()
     with card_sandbox(folder) as card, pytest.MonkeyPatch.context() as patch:
         for name, value in {
@@ -104,6 +107,7 @@ def whole_application(folder: Path) -> Iterator[Flask]:
             "OPERATOR_EMAIL": "op@example.com", "OPERATOR_PASSWORD": PASSWORD,
             # Trainings are asked for here, and nobody hands them over.
             "DAGSTER_URL": "http://127.0.0.1:9/dagster",
+            **settings,
         }.items():  # fmt: skip
             patch.setenv(f"SMARTFIT_{name}", value)
         patch.setenv("BENTOML_HOME", str(folder / "models" / "bentoml"))

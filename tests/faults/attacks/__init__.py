@@ -1,0 +1,1 @@
+"""A package, so that the attacked platform is started once for the files of these tests."""
