@@ -118,7 +118,7 @@ def _det(result: dict[str, Any]) -> Figure:
     )
     axes.set_title(f"Gallery of {result['middle']:,} real people")
     axes.grid(alpha=0.3, which="both")
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 

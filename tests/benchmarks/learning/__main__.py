@@ -71,11 +71,11 @@ def _kind(work: str) -> str:
 
 
 @click.command()
-@click.option("--photos", default=sized(60, 360), show_default=True, help="taught with")
+@click.option("--photos", default=sized(60, 180), show_default=True, help="taught with")
 @click.option("--built", default=sized(60, 0), show_default=True, help="in a data set; 0: all there are")
-@click.option("--members", default=sized(3, 120), show_default=True, help="embedded anew")
+@click.option("--members", default=sized(3, 40), show_default=True, help="embedded anew")
 @click.option("--batch", default=sized((4, 4), (32, 64)), type=(int, int), show_default=True, help="laundry, face")
-@click.option("--steps", default=sized((16, 18), (64, 48)), type=(int, int), show_default=True, help="of an epoch")
+@click.option("--steps", default=sized((16, 18), (24, 20)), type=(int, int), show_default=True, help="of an epoch")
 def main(photos: int, built: int, members: int, batch: tuple[int, int], steps: tuple[int, int]) -> None:
     """Measure and print."""
     lfw = folder()
