@@ -91,7 +91,7 @@ def _latency(result: dict[str, Any]) -> Figure:
     axes.set_xscale("log")
     axes.set_xlabel("whole answer, ms: P50 (dot), P95 (bar), P99 (arrow)")
     axes.grid(axis="x", which="both", alpha=0.3)
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left")
     return figure
 
 
