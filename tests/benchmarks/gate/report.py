@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from tests.benchmarks.gate.timing import BARE
 
@@ -105,6 +106,9 @@ def _latency(speed: dict[str, Any]) -> Figure:
         title="Face to opened gate, by HTTPS",
     )
     axes.set_xticks(clients, [str(each) for each in clients])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    for each in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        each(StrMethodFormatter("{x:g}"))
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     return figure
