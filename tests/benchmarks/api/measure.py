@@ -60,8 +60,9 @@ def closed(server: Server, callers: list[Caller], seconds: float, clock: Clock) 
 
 
 def offered(server: Server, callers: list[Caller], seconds: float, rate: float, clock: Clock) -> dict[str, Any]:
-    """So many a second."""
-    plan = Plan(server.host, server.port, server.ca, callers, rates=[(seconds, rate)], most=4 * len(callers))
+    """So many a second. No connections beside the callers': a second one of a caller would renew a session with a token that is used
+    up, which ends it."""
+    plan = Plan(server.host, server.port, server.ca, callers, rates=[(seconds, rate)], most=len(callers))
     clock.start()
     return {"offered_per_s": round(rate, 1), **told(run(plan), clock)}
 
