@@ -54,7 +54,7 @@ def limit() -> Iterator[Limit]:
             command = [*API[:-1], "tests.benchmarks.api.bare:create_app()"]
             api = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=log, stderr=log)
         try:
-            wait_for(lambda: _answers(port), 30, "the bare route")
+            wait_for(lambda: _answers(port), 60, "the bare route")
             limits = Limits(general=PLENTY, sensitive=PLENTY, account=PLENTY)
             gateway = gateway_before(folder, limits, auth=(address,), access=(address,), platform=(address,))
             envoy = start(gateway, folder)
@@ -76,5 +76,5 @@ def limit() -> Iterator[Limit]:
 def _answers(port: int) -> bool:
     try:
         return requests.get(f"http://127.0.0.1:{port}/readyz", timeout=2).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
