@@ -105,8 +105,8 @@ def test_a_gateway_that_is_down_opens_the_circuit_and_costs_nothing(staffed: Wor
     while staffed.lanes[0].step():
         pass
     tries = staffed.rows("SELECT attempts FROM delivery WHERE channel = 'push' AND member_id = 'manager-1'")
-    # Five tries opened it (the fifth is told by the circuit itself); what was not tried is as it was.
-    assert sorted(row.attempts for row in tries) == [0, 0, 0, 0, 1, 1, 1, 1]
+    # Five tries opened it, and each counts as one; what was not tried is as it was.
+    assert sorted(row.attempts for row in tries) == [0, 0, 0, 1, 1, 1, 1, 1]
     assert staffed.lanes[0].rest_until > time.monotonic()
     staffed.fcm.faults()
     staffed.lanes[0].channel.client.breaker.close()
@@ -249,4 +249,4 @@ def test_a_mail_server_that_is_away_opens_the_circuit(staffed: World, monkeypatc
     staffed.drain()
     assert staffed.lanes[2].rest_until > time.monotonic()
     tries = staffed.rows("SELECT attempts FROM delivery WHERE channel = 'email' AND state = 'queued'")
-    assert sorted(row.attempts for row in tries) == [0, 0, 1, 1, 1, 1]
+    assert sorted(row.attempts for row in tries) == [0, 1, 1, 1, 1, 1]
