@@ -5,6 +5,7 @@ other by name (classic peer discovery); quorum queues then have a member on each
 going on by itself.
 """
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -151,7 +152,8 @@ class RabbitNode:
     def kill(self) -> None:
         """kill -9 of the node and whatever it started."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 
