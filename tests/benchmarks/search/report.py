@@ -71,7 +71,7 @@ def _time(result: dict[str, Any]) -> Figure:
     )
     axes.set(xscale="log", yscale="log", xlabel="branches in the index", ylabel="ms a call (line: P95, dotted: P50)")
     axes.grid(which="major", alpha=0.3)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
