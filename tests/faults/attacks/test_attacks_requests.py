@@ -224,7 +224,8 @@ def judge(answer: Any, spent: float, payload: str, told: str, tally: Tally, kind
     bad = []
     if answer.status_code >= 500:
         bad.append("a fault")
-    if TOLD.search(echoed):
+    # What was found may have been written by anybody, a payload of before among it; a refusal has words of its own.
+    if answer.status_code >= 400 and TOLD.search(echoed):
         bad.append("tells of the inside")
     if "smartfit_attack" in str(answer.headers) and any(
         word.lower() in ("set-cookie", "x-attack") for word, _ in answer.headers
