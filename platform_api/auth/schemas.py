@@ -219,7 +219,7 @@ class JwksSchema(Schema):
 class RevocationQuery(Schema):
     """From when on."""
 
-    since = fields.Float(load_default=0.0, validate=validate.Range(min=-1e9, max=1e12))
+    since = fields.Float(load_default=0.0, validate=validate.Range(min=-1e9, max=2.5e11))
 
 
 class RevokedSchema(Schema):

@@ -26,8 +26,8 @@ _KEYWORDS = (
     "version", "volume", "was", "when",
 )  # fmt: skip
 _COUNTS = (
-    "attempt", "attempts", "bytes", "candidates", "documents", "entries", "failures", "gates", "members", "missing", "most",
-    "port", "position", "shards", "waiting",
+    "attempt", "attempts", "bytes", "candidates", "documents", "entries", "events", "failures", "gates", "members", "missing", "most",
+    "port", "position", "settled", "shards", "waiting",
 )  # fmt: skip
 _DECIMALS = ("after_s", "seconds")
 _FLAGS = ("failed", "held", "operator_changed")

@@ -18,5 +18,6 @@ def platform(
 ) -> Iterator[World]:
     """All domains, with a little of everything in them."""
     empty_database(*postgres.urls)
-    with whole_application(tmp_path_factory.mktemp("input")) as app:
+    folder = tmp_path_factory.mktemp("input")
+    with whole_application(folder, ADDRESS_REQUESTS_PER_MINUTE="0", CARD_READ_TIMEOUT_S="60") as app:
         yield World(app, token_for)
