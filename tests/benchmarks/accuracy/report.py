@@ -116,6 +116,8 @@ def _det(result: dict[str, Any]) -> Figure:
     axes.set(
         xscale="log", yscale="log", xlabel="FPIR, % of strangers let in", ylabel="FNIR, % of members not recognised"
     )
+    # Of few people no error may be left to draw, and an axis of logarithms has no nought.
+    axes.set(xlim=(0.05, 100), ylim=(0.05, 100))
     axes.set_title(f"Gallery of {result['middle']:,} real people")
     axes.grid(alpha=0.3, which="both")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
