@@ -57,7 +57,9 @@ def _requires(name: str) -> list[str]:
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     found = _lines(setup["options"]["install_requires"])
     for extra, text in setup["options.extras_require"].items():
-        found += [f"{line}; extra == '{extra}'" for line in _lines(text)]
+        for line in _lines(text):
+            wanted, _, marker = line.partition(";")
+            found.append(f"{wanted}; extra == '{extra}'" + (f" and ({marker})" if marker else ""))
     return found
 
 
