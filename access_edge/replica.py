@@ -49,6 +49,8 @@ class Replica:
         self._local = threading.local()
         self._epoch = 0
         self._write_lock = threading.RLock()
+        # Held while the file is replaced: who opens it then would find it without tables.
+        self._replacing = threading.RLock()
         self._synced_at: datetime | None = None
         self.branches, self.gates = essentials.read(self._essentials)
         try:
@@ -243,7 +245,7 @@ class Replica:
     def set_aside(self, damage: ReplicaDamaged) -> None:
         """Put the damaged replica out of the way and begin an empty one. It is kept, sealed as it is, until the new one
         is complete, as the sign that it was damaged. Of several threads that met the same damage only one does it."""
-        with self._write_lock:
+        with self._write_lock, self._replacing:
             if damage.epoch != self._epoch:
                 return
             log.error("replica_set_aside", reason=str(damage))
@@ -265,8 +267,9 @@ class Replica:
     def _connection(self) -> sqlite3.Connection:
         local = self._local
         if getattr(local, "connection", None) is None or local.epoch != self._epoch:
-            local.epoch, local.connection = self._epoch, None
-            local.connection = sqlite.connect(self.path, "NORMAL")
+            with self._replacing:
+                local.epoch, local.connection = self._epoch, None
+                local.connection = sqlite.connect(self.path, "NORMAL")
         connection: sqlite3.Connection = local.connection
         return connection
 

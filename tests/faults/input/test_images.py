@@ -5,7 +5,7 @@ What was sent is told in build/faults/input_images.json.
 
 import io
 import os
-import resource
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -122,6 +122,12 @@ def _doors(world: World) -> Iterator[Door]:
     yield Door("/access/v1/edge/strangers", stranger)
 
 
+def resident_mb(line: str) -> float:
+    """Memory of this process: VmRSS now, VmHWM at the highest."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(rf"{line}:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
+
+
 def test_every_door_for_pictures_is_tried(platform: World) -> None:
     """A new route that takes pictures belongs here as well."""
     takes = {
@@ -139,7 +145,8 @@ def test_every_door_for_pictures_is_tried(platform: World) -> None:
 def test_pictures_that_mean_harm(platform: World, gate_world: Branch, model: FaceModel) -> None:
     objects = Path(urlparse(os.environ["SMARTFIT_STORAGE_URL"]).path)
     doors = list(_doors(platform))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten (proc(5))
+    before = resident_mb("VmRSS")
     for number, door in enumerate(doors):
         door.try_all(all_of(seed=number + 1))
     gate_world.centre.model(model.version, thresholds=thresholds())
@@ -151,7 +158,7 @@ def test_pictures_that_mean_harm(platform: World, gate_world: Branch, model: Fac
 
         doors.append(Door("/edge/v1/gates/{gate_id}/frames", frame))
         doors[-1].try_all(all_of(seed=99))
-    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    grown_mb = resident_mb("VmHWM") - before
     lies = [odd.lie for odd in all_of() if odd.lie]
     files = [file.read_bytes() for file in objects.rglob("*") if file.is_file()]
     served = [data for door in doors for data in door.served]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import time
 from datetime import date, timedelta
 from typing import Any
 
@@ -112,6 +113,28 @@ def test_a_card_service_in_trouble_is_told_and_leaves_nothing(
     card.faults()
     # The key was not used up: nothing had been done under it.
     assert client.post("/auth/v1/members", json=registration(), headers={"Idempotency-Key": "k1"}).status_code == 201
+
+
+def test_newcomers_who_wait_for_a_hanging_card_service_are_bounded(configure: Configure, card: CardSandbox) -> None:
+    client = configure(card_read_timeout_s="3", card_checks_at_once="2")
+    card.faults(latency_ms=6000)
+
+    def join(number: int) -> tuple[int, str, float]:
+        begun = time.monotonic()
+        wanted = registration(email=f"newcomer{number}@example.com")
+        answer = client.application.test_client().post("/auth/v1/members", json=wanted)
+        return answer.status_code, answer.json["code"], time.monotonic() - begun
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(join, range(8)))
+    assert {status for status, _, _ in answers} == {503}
+    codes = sorted(code for _, code, _ in answers)
+    assert codes == ["busy"] * 6 + ["card_unavailable"] * 2
+    # Those beyond the bound held no thread; those within held theirs until the card company's time was over.
+    assert max(spent for _, code, spent in answers if code == "busy") < min(
+        spent for _, code, spent in answers if code == "card_unavailable"
+    )
+    assert _members() == 0
 
 
 def test_a_card_service_that_is_down_opens_the_circuit(configure: Configure, card: CardSandbox) -> None:
