@@ -4,12 +4,12 @@ kiosks are still known, when the replica is damaged and the centre gone."""
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
 
+from access_edge import small_files
 from access_edge.records import Branch, Gate
 
 log = structlog.get_logger(__name__)
@@ -35,13 +35,7 @@ def write(path: Path, branches: Sequence[Branch], gates: Sequence[Gate]) -> None
         "branches": [branch.model_dump(mode="json") for branch in branches],
         "gates": [gate.model_dump(mode="json") for gate in gates],
     }
-    temporary = path.with_suffix(".new")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(document, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        small_files.replace(path, document)
     except OSError as error:
         log.error("gates_file_not_written", error=error.strerror)
-        temporary.unlink(missing_ok=True)

@@ -7,7 +7,6 @@ is judged on the connection itself, before a byte is sent: a name cannot come to
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -17,14 +16,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
-from platform_api.core.addresses import Network
-
-
-def allowed(address: str, networks: Sequence[Network]) -> bool:
-    """Whether an IP address lies in one of the networks; an IPv4 address in IPv6's clothes is what it is."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    found = getattr(found, "ipv4_mapped", None) or found
-    return any(found.version == network.version and found in network for network in networks)
+from platform_api.core.addresses import Network, within
 
 
 class NearAdapter(HTTPAdapter):
@@ -58,7 +50,7 @@ class NearAdapter(HTTPAdapter):
 
 def _near(connection: HTTPConnection, found: socket.socket, networks: Sequence[Network]) -> socket.socket:
     address = str(found.getpeername()[0])
-    if not allowed(address, networks):
+    if not within(address, networks):
         found.close()
         raise NewConnectionError(connection, f"{address} is in no network of gate controllers")
     return found

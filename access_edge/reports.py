@@ -7,7 +7,6 @@ lost is sent again without harm.
 from __future__ import annotations
 
 import json
-import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import structlog
 from uuid_utils import uuid7
 
+from access_edge import small_files
 from access_edge.builder import Builder
 from access_edge.centre import Centre, CentreRefuses
 from access_edge.clock import LearntClock
@@ -135,14 +135,8 @@ def _read(file: Path) -> list[dict[str, Any]]:
 
 
 def _write(file: Path, reports: list[dict[str, Any]]) -> None:
-    temporary = file.with_suffix(".new")
     try:
-        with temporary.open("w", encoding="utf-8") as out:
-            json.dump(reports, out)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(file)
+        small_files.replace(file, reports)
     except OSError as error:
         # Reports are worth less than the node: they wait in memory alone.
         log.error("model_reports_not_kept", error=error.strerror)
-        temporary.unlink(missing_ok=True)

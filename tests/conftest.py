@@ -5,8 +5,10 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from flask import Flask
@@ -19,6 +21,9 @@ from platform_api.core.encryption import KeyRing
 from platform_api.core.migrations import script_directory, upgrade
 from platform_api.core.security import keys as token_keys
 from platform_api.core.security import tokens
+
+if TYPE_CHECKING:
+    from tests.contract_world import World
 
 
 @dataclass(frozen=True)
@@ -179,6 +184,22 @@ def token_for(keys: Keys) -> TokenFor:
             return {"Authorization": f"Bearer {tokens.issue_access_token(sub, roles, branch_ids, claims)}"}
 
     return make
+
+
+@pytest.fixture(scope="session")
+def standing(
+    postgres: Postgres, keys: Keys, token_for: TokenFor, empty_database: Callable[..., None]
+) -> "Callable[..., AbstractContextManager[World]]":
+    """`with standing(folder, NAME="value", ...) as world`: all domains with a little of everything, in emptied databases."""
+    from tests.contract_world import World, whole_application  # takes seconds, and few tests want it
+
+    @contextmanager
+    def stand(folder: Path, **settings: str) -> Iterator[World]:
+        empty_database(*postgres.urls)
+        with whole_application(folder, **settings) as app:
+            yield World(app, token_for)
+
+    return stand
 
 
 @pytest.fixture(scope="session")

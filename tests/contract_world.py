@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,8 @@ SECRET = "a-secret-of-the-access-domain-which-is-long"
 PEOPLE = ("customer", "helper", "branch_manager", "operator")
 
 Headers = dict[str, str]
+Standing = Callable[..., AbstractContextManager["World"]]
+"""The fixture `standing` of tests/conftest.py."""
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import requests
 
 from infra.local.certificates import authority, server
 from infra.local.postgres import free_port
+from tests.processes import is_ready
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,7 +140,7 @@ class ApiProcess:
             self.process = subprocess.Popen(
                 [sys.executable, *command], env=chosen, cwd=ROOT, stdout=output, stderr=output
             )
-        wait_for(self._answers, 120, str(self.log))
+        wait_for(lambda: is_ready(self.process, self.url, self.log), 120, str(self.log))
 
     def metrics(self, name: str) -> float:
         """A metric, by its name with labels."""
@@ -154,13 +155,6 @@ class ApiProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(10)
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()[-3000:]
-        try:
-            return requests.get(f"{self.url}/readyz", timeout=5).ok
-        except requests.RequestException:
-            return False
 
 
 class Pace(threading.Thread):

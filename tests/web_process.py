@@ -3,12 +3,11 @@
 import subprocess
 from pathlib import Path
 
-import requests
-
 from infra.gateway.description import Address
 from infra.local.postgres import free_port
 from infra.local.services import WEB
 from tests.local_world import bare
+from tests.processes import is_ready
 from tests.waiting import wait_for
 
 
@@ -37,11 +36,7 @@ class WebProcess:
         return self.process
 
     def is_ready(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()[-3000:]
-        try:
-            return requests.get(f"{self.url}/readyz", timeout=5).ok
-        except requests.RequestException:
-            return False
+        return is_ready(self.process, self.url, self.log)
 
     def ready(self) -> "WebProcess":
         wait_for(self.is_ready, 60, str(self.log))

@@ -35,6 +35,13 @@ def networks(value: str) -> list[Network]:
     return [ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip()]
 
 
+def within(address: str, allowed: Sequence[Network]) -> bool:
+    """Whether an IP address lies in one of the networks; an IPv4 address in IPv6's clothes is what it is. Raises ValueError."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    found = getattr(found, "ipv4_mapped", None) or found
+    return any(found.version == network.version and found in network for network in allowed)
+
+
 @cache
 def trusted_networks() -> tuple[Network, ...]:
     """Those of our own gateways, read once. Raises SettingsError."""

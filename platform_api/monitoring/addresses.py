@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from platform_api.monitoring.settings import Network
+from platform_api.core.addresses import Network, within
 
 MAX_URL = 500
 
@@ -54,11 +54,8 @@ def parse(url: str) -> EchoUrl:
 def allowed(address: str, networks: Sequence[Network]) -> bool:
     """Whether an IP address may be asked."""
     found = ipaddress.ip_address(address)
-    mapped = getattr(found, "ipv4_mapped", None)
-    found = mapped or found
-    if found.is_multicast or found.is_unspecified:
-        return False
-    return any(found.version == network.version and found in network for network in networks)
+    found = getattr(found, "ipv4_mapped", None) or found
+    return not (found.is_multicast or found.is_unspecified) and within(str(found), networks)
 
 
 def check(url: str, networks: Sequence[Network]) -> EchoUrl:

@@ -1,16 +1,14 @@
 """What an operator may set for this domain; every wrong or missing value is named at start."""
 
-import ipaddress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from platform_api.core.addresses import Network, networks
 from platform_api.core.settings import Settings, load
 from platform_api.monitoring.tracker import Rules
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class MonitoringSettings(Settings):
@@ -31,13 +29,13 @@ class MonitoringSettings(Settings):
     @field_validator("echo_networks")
     @classmethod
     def _are_networks(cls, value: str) -> str:
-        _networks(value)
+        networks(value)
         return value
 
     @property
     def networks(self) -> tuple[Network, ...]:
         """`echo_networks`, read."""
-        return _networks(self.echo_networks)
+        return tuple(networks(self.echo_networks))
 
     @property
     def probation(self) -> timedelta:
@@ -116,10 +114,6 @@ class ProberSettings(MonitoringSettings):
             hits=self.echo_hits,
             flap_window=timedelta(seconds=self.flap_window_s),
         )
-
-
-def _networks(value: str) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
 
 
 @cache

@@ -1,6 +1,6 @@
 """The state machine: a table of what follows from what, and random histories against what must always hold."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -15,14 +15,11 @@ from platform_api.monitoring.states import (
     Observation,
     Opened,
     Reported,
-    Silent,
     Suspected,
     Well,
     step,
 )
-
-T = datetime(2026, 1, 1, tzinfo=UTC)
-PROBATION = timedelta(seconds=60)
+from tests.state_machines.equipment import PROBATION, SILENT, T
 
 
 def after(*observations: Observation, maintenance: bool = False) -> tuple[Facts, list[Opened | Closed]]:
@@ -34,7 +31,6 @@ def after(*observations: Observation, maintenance: bool = False) -> tuple[Facts,
     return facts, effects
 
 
-SILENT = Silent(T, "timeout")
 CASES: list[tuple[str, list[Observation], str, list[tuple[str, str]]]] = [
     ("a miss makes suspect", [Suspected(T)], "suspect", []),
     ("an answer clears it", [Suspected(T), Cleared()], "ok", []),

@@ -20,8 +20,8 @@ from typing import Any
 
 import gevent
 
+from platform_api.core.addresses import Network
 from platform_api.monitoring.addresses import BadAddress, EchoUrl, allowed, parse
-from platform_api.monitoring.settings import Network
 
 MAX_ANSWER = 4096
 

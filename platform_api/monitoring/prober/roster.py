@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from platform_api.core.addresses import Network
 from platform_api.monitoring.models import Equipment, EquipmentState
 from platform_api.monitoring.prober.echo import Target
 from platform_api.monitoring.prober.schedule import phase_of
-from platform_api.monitoring.settings import Network
 from platform_api.monitoring.tracker import Background, Rules, Tracker
 
 OVERLAP = timedelta(seconds=35)

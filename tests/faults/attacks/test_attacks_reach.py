@@ -18,11 +18,10 @@ import pytest
 from pydantic import SecretStr
 
 from access_edge.gate import Gates
-from access_edge.near import allowed as near
 from access_edge.records import Gate
 from access_edge.settings import EdgeSettings
 from infra.local.certificates import authority, server
-from platform_api.core.addresses import networks
+from platform_api.core.addresses import networks, within
 from platform_api.monitoring.addresses import BadAddress, allowed, check
 from platform_api.monitoring.prober import echo
 from platform_api.monitoring.settings import MonitoringSettings
@@ -271,10 +270,10 @@ def test_the_key_of_the_gates_is_sent_to_gate_controllers_alone(trap: Trap, tall
         "224.0.0.1",
         "fe80::1",
     ):
-        tally.judge("address of no controller", not near(address, shipped_in), address)
+        tally.judge("address of no controller", not within(address, shipped_in), address)
         tally.judge("address of no equipment", not allowed(address, shipped()), address)
-    assert near("192.168.0.7", shipped_in)
-    assert near("::ffff:10.1.2.3", shipped_in)
+    assert within("192.168.0.7", shipped_in)
+    assert within("::ffff:10.1.2.3", shipped_in)
     tally.check()
 
 

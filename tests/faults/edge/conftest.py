@@ -6,10 +6,20 @@ from typing import Any
 
 import pytest
 
+from ml_bentos.face import FaceModel
 from tests import results
-from tests.edge_world import faces, gate_sandbox, model, world
+from tests.edge_world import World, faces, gate_sandbox, model, thresholds, world
 
 __all__ = ["faces", "gate_sandbox", "model", "world"]
+
+
+@pytest.fixture
+def branch(world: World, model: FaceModel) -> World:
+    """The branch with members who come by pass: m000 to m399."""
+    world.centre.model(model.version, thresholds=thresholds())
+    for index in range(400):
+        world.centre.member(f"m{index:03d}")
+    return world
 
 
 @dataclass

@@ -18,7 +18,7 @@ import pytest
 from access_edge.hours import parse_moment, zone
 from ml_bentos.face import FaceModel
 from platform_api.core import clock
-from tests.edge_world import PersonPhotos, RunningNode, World, strangers, thresholds, wait_for
+from tests.edge_world import PersonPhotos, RunningNode, World, strangers, wait_for
 from tests.results import sized
 
 pytestmark = pytest.mark.faults
@@ -32,14 +32,6 @@ AT_ONCE_S = 2.0
 """Nobody may be kept out for longer after a clock was set."""
 AHEAD = timedelta(minutes=5)
 """The centre takes no entries from further ahead."""
-
-
-@pytest.fixture
-def branch(world: World, model: FaceModel) -> World:
-    world.centre.model(model.version, thresholds=thresholds())
-    for index in range(400):
-        world.centre.member(f"m{index:03d}")
-    return world
 
 
 def at(entry: dict[str, Any]) -> datetime:

@@ -22,9 +22,8 @@ import pytest
 import requests
 
 from access_edge import doorman, entries
-from ml_bentos.face import FaceModel
 from tests.edge_process import NodeProcess
-from tests.edge_world import Kiosk, World, thresholds, wait_for
+from tests.edge_world import Kiosk, World, wait_for
 from tests.results import sized
 
 pytestmark = pytest.mark.faults
@@ -35,14 +34,6 @@ BAR = (
 )
 EXIT_S = 3.0
 """Most that the way out may take, whatever the disk does: its patience with the disk, the gate, and a busy machine."""
-
-
-@pytest.fixture
-def branch(world: World, model: FaceModel) -> World:
-    world.centre.model(model.version, thresholds=thresholds())
-    for index in range(400):
-        world.centre.member(f"m{index:03d}")
-    return world
 
 
 @dataclass

@@ -38,15 +38,6 @@ BAR = (
 
 
 @pytest.fixture
-def branch(world: World, model: FaceModel) -> World:
-    """The branch with members who come by pass."""
-    world.centre.model(model.version, thresholds=thresholds())
-    for index in range(400):
-        world.centre.member(f"m{index:03d}")
-    return world
-
-
-@pytest.fixture
 def process(branch: World) -> Iterator[NodeProcess]:
     """The node's process, started."""
     made = NodeProcess(branch)

@@ -25,6 +25,7 @@ from platform_api.web.signin import ACCESS
 from tests.backup_world import place, prepared, served
 from tests.gateway_world import in_service, start
 from tests.local_world import bare
+from tests.processes import is_ready
 from tests.results import save, sized
 from tests.waiting import wait_for
 
@@ -79,11 +80,7 @@ class Instance:
         return self.process
 
     def ready(self) -> bool:
-        assert self.process.poll() is None, self._log.read_text()[-3000:]
-        try:
-            return requests.get(f"http://127.0.0.1:{self.address.port}/readyz", timeout=5).ok
-        except requests.RequestException:
-            return False
+        return is_ready(self.process, f"http://127.0.0.1:{self.address.port}", self._log)
 
     def stop(self) -> None:
         self.process.terminate()

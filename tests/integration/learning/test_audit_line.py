@@ -34,27 +34,18 @@ from platform_api.notification import members
 from platform_api.notification.models import Notification
 from tests.audit_world import superuser
 from tests.contract_values import PASSWORD, picture, public_key
-from tests.contract_world import Headers, World, settle, whole_application
+from tests.contract_world import Headers, Standing, World, settle
 from tests.learning_world import metadata, object_store, outcomes, served
 
 APART = timedelta(days=40)
 
 
 @pytest.fixture(scope="module")
-def world(
-    postgres: Any,
-    keys: Any,
-    token_for: Callable[..., Headers],
-    empty_database: Callable[..., None],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
-    empty_database(*postgres.urls)
-    with pytest.MonkeyPatch.context() as patch:
-        # What locks an account has tests of its own.
-        patch.setenv("SMARTFIT_LOGIN_FAILURES_FREE", "100")
-        patch.setenv("SMARTFIT_LOGIN_ADDRESS_FAILURES_FREE", "1000")
-        with whole_application(tmp_path_factory.mktemp("audited")) as app:
-            yield World(app, token_for)
+def world(standing: Standing, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    # What locks an account has tests of its own.
+    free = {"LOGIN_FAILURES_FREE": "100", "LOGIN_ADDRESS_FAILURES_FREE": "1000"}
+    with standing(tmp_path_factory.mktemp("audited"), **free) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

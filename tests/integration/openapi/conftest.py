@@ -1,22 +1,14 @@
 """One platform for all tests of the OpenAPI document."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from tests.contract_world import Headers, World, whole_application
+from tests.contract_world import Standing, World
 
 
 @pytest.fixture(scope="package")
-def world(
-    postgres: Any,
-    keys: Any,
-    token_for: Callable[..., Headers],
-    empty_database: Callable[..., None],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
+def world(standing: Standing, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """All domains, with a little of everything in them."""
-    empty_database(*postgres.urls)
-    with whole_application(tmp_path_factory.mktemp("contract")) as app:
-        yield World(app, token_for)
+    with standing(tmp_path_factory.mktemp("contract")) as made:
+        yield made

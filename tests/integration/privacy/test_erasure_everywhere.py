@@ -5,7 +5,7 @@ What may stay is told here, table by table: who reads this list reads what is ke
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from platform_api.access.models import TemplateRow
 from platform_api.core.database import DOMAINS, database, unit_of_work
 from platform_api.search.engines.choice import engine
 from platform_api.search.indexer import Indexer
-from tests.contract_world import Headers, World, settle, whole_application
+from tests.contract_world import Standing, World, settle
 
 FACE = "Angelina_Jolie"
 NOTICE_ADDRESS = "member@example.com"
@@ -34,13 +34,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def world(
-    postgres: Any, keys: Any, token_for: Callable[..., Headers], empty_database: Callable[..., None], folder: Path
-) -> Iterator[World]:
-    empty_database(*postgres.urls)
+def world(standing: Standing, folder: Path) -> Iterator[World]:
     folder.mkdir()
-    with whole_application(folder) as app:
-        yield World(app, token_for)
+    with standing(folder) as made:
+        yield made
 
 
 def rows_with(*words: str) -> dict[str, list[str]]:

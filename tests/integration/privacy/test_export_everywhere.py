@@ -4,36 +4,25 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 from platform_api.auth import exporting, vault
 from platform_api.core.database import DOMAINS
 from tests.contract_values import PASSWORD
-from tests.contract_world import PEOPLE, Headers, World, settle, whole_application
+from tests.contract_world import PEOPLE, Standing, World, settle
 from tests.integration.privacy.test_erasure_everywhere import KNOWN, NOTICE_ADDRESS, REVIEWS, face, rows_with
 
 EMAILS = {role: f"contract{number}@example.com" for number, role in enumerate(PEOPLE)}
 
 
 @pytest.fixture(scope="module")
-def world(
-    postgres: Any,
-    keys: Any,
-    token_for: Callable[..., Headers],
-    empty_database: Callable[..., None],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
-    empty_database(*postgres.urls)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SMARTFIT_EXPORTS_PER_DAY", "100")
-        with whole_application(tmp_path_factory.mktemp("platform")) as app:
-            made = World(app, token_for)
-            face(made, "customer")
-            settle()
-            yield made
+def world(standing: Standing, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with standing(tmp_path_factory.mktemp("platform"), EXPORTS_PER_DAY="100") as made:
+        face(made, "customer")
+        settle()
+        yield made
 
 
 def exported(world: World, role: str) -> dict[str, bytes]:
