@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
-import itertools
 import re
 from typing import Any
 
@@ -13,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from platform_api.core.models import new_id
 from tests.contract_document import DOCUMENT, OPERATIONS
-from tests.contract_values import PASSWORD, UNIT, fill, in_hours, picture
+from tests.contract_values import PASSWORD, UNIT, fill, in_hours
 from tests.contract_world import World
 
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -57,7 +55,6 @@ _KNOWN: dict[str, dict[str, Any]] = {
     "PATCH /monitoring/v1/maintenance-windows/{window_id}": {"starts_at": ...},
     "POST /notification/v1/devices/webpush": {"subscription": SUBSCRIPTION},
 }  # fmt: skip
-_photos = itertools.count(5_000)
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
@@ -91,18 +88,13 @@ def options(name: str, world: World) -> dict[str, Any]:
     if "multipart/form-data" in content:
         schema = resolved(content["multipart/form-data"]["schema"])
         ids = world.ids[name.split("/")[1]]
-        files = {"photos": lambda: [photo()], "photo": photo}
+        files = {"photos": lambda: [world.photo()], "photo": world.photo}
         told["data"] = {field: files[field]() if field in files else ids[field][0] for field in schema["required"]}
     elif "image/jpeg" in content:
-        told |= {"data": picture(next(_photos)), "content_type": "image/jpeg"}
+        told |= {"data": world.photo()[0], "content_type": "image/jpeg"}
     elif "application/json" in content:
         told["json"] = body(name, world)
     return told
-
-
-def photo() -> tuple[io.BytesIO, str]:
-    """A part of a form, like no other."""
-    return io.BytesIO(picture(next(_photos))), "photo.jpg"
 
 
 def query(name: str, world: World) -> dict[str, str]:
