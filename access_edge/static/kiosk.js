@@ -7,7 +7,8 @@ const STATE_MS = 4000;
 const AGAIN_MS = 2000;
 const DAY_MS = 24 * 3600 * 1000;
 const READ_MS = 900;
-const FILM = { frames: 22, everyMs: 190, side: 640 };
+// A slow screen takes fewer frames, not longer: who turned the head is not kept waiting.
+const FILM = { frames: 22, everyMs: 190, longestMs: 6000, side: 640 };
 const VERDICTS = {
   granted: ["문이 열렸습니다", "Open"], denied: ["들어갈 수 없습니다", "No entry"], retry: ["다시 한 번", "Once more"],
 };
@@ -156,7 +157,8 @@ async function turnHead() {
     render();
     await sleep(READ_MS);
     const frames = [];
-    for (let index = 0; index < FILM.frames && camera.ready; index += 1) {
+    const until = performance.now() + FILM.longestMs;
+    for (let index = 0; index < FILM.frames && camera.ready && performance.now() < until; index += 1) {
       const [frame] = await Promise.all([camera.frame(FILM.side), sleep(FILM.everyMs)]);
       if (frame) frames.push(frame);
     }

@@ -14,16 +14,18 @@ export class Refused extends Error {
 
 const HERE = location.pathname.replace(/[^/]*$/, "");
 const PATIENCE_MS = 8000;
+// A film is some twenty looks; given up, it would be judged all the same and the next one refused meanwhile.
+const FILM_PATIENCE_MS = 20000;
 // A reload goes on as the same page; a second page of this gate is told so.
 const PAGE = sessionStorage.getItem("kiosk-page") || crypto.randomUUID();
 sessionStorage.setItem("kiosk-page", PAGE);
 
-async function ask(method, path, body, headers = {}) {
+async function ask(method, path, body, headers = {}, patience = PATIENCE_MS) {
   let answer;
   try {
     answer = await fetch(HERE + path, {
       method, body, cache: "no-store", credentials: "same-origin", redirect: "error",
-      headers: { "X-Kiosk-Page": PAGE, ...headers }, signal: AbortSignal.timeout(PATIENCE_MS),
+      headers: { "X-Kiosk-Page": PAGE, ...headers }, signal: AbortSignal.timeout(patience),
     });
   } catch {
     throw new Away();
@@ -47,5 +49,5 @@ export const setUp = (key) => ask("POST", "session", JSON.stringify({ key }), { 
 export function film(challengeId, frames) {
   const form = new FormData();
   frames.forEach((frame, index) => form.append("frame", frame, `${index}.jpg`));
-  return ask("POST", `film/${encodeURIComponent(challengeId)}`, form);
+  return ask("POST", `film/${encodeURIComponent(challengeId)}`, form, {}, FILM_PATIENCE_MS);
 }

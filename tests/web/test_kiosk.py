@@ -340,7 +340,7 @@ def test_a_turn_of_the_head_is_asked_for_on_the_screen(web: WebWorld, node: Node
         expect(page.locator("#words")).to_contain_text("고개를")
         shot(page, "turn")
         # A photo does not turn: what to do better is told, and it is asked again.
-        expect(page.locator("#turn")).to_be_hidden(timeout=15_000)
+        expect(page.locator("#turn")).to_be_hidden(timeout=40_000)
         expect(page.locator("#words")).to_contain_text(re.compile("조금 더 크게|먼저 카메라를 정면으로"))
         expect(page.locator("#turn")).to_be_visible()
 
