@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from access_edge import metrics
+from access_edge import metrics, small_files
 from access_edge.centre import Centre, CentreRefuses
 from access_edge.records import Archive, Model
 from access_edge.settings import EdgeSettings
@@ -88,7 +88,7 @@ class Downloads:
 
     def _note(self, versions: set[str]) -> None:
         try:
-            self._installed.write_text(json.dumps(sorted(versions)), "utf-8")
+            small_files.replace(self._installed, sorted(versions))
         except OSError as error:
             log.error("installed_models_not_noted", error=error.strerror)
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from access_edge.settings import EdgeSettings
 from data_assets.settings import DataSettings
 from infra.checks.check import Check, CheckFailed
 from infra.checks.security import defined, named_tests
@@ -19,7 +20,7 @@ from platform_api.notification.settings import NotificationSettings
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "retention.md"
 SETTINGS: tuple[type[Settings], ...] = (
-    AccessSettings, AuditSettings, AuthSettings, BranchSettings, DataSettings, HelperSettings, MlopsSettings,
+    AccessSettings, AuditSettings, AuthSettings, BranchSettings, DataSettings, EdgeSettings, HelperSettings, MlopsSettings,
     NotificationSettings,
 )  # fmt: skip
 COLUMNS = 5

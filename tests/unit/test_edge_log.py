@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from access_edge import entries
+from access_edge import cache, entries
 from access_edge.centre import Centre
 from access_edge.entries import EntryLog, LogUnavailable
 from access_edge.forward import BATCH, Forwarder
@@ -274,6 +274,15 @@ def test_what_the_centre_has_goes_after_its_time_and_what_it_has_not_stays(log: 
     log.acknowledge([log.unsent(1)[0][0]])
     log.tidy(NOW + timedelta(days=15), timedelta(days=14), timedelta(days=200))
     assert log.counts()["entry"] == log.counts()["unsent"] == 1
+
+
+def test_a_visit_that_teaches_nothing_any_more_goes(log: EntryLog) -> None:
+    ages = (cache.HORIZON - timedelta(hours=1), cache.HORIZON + timedelta(hours=1))
+    with log.deciding() as ledger:
+        for age in ages:
+            ledger.append(entry(at=NOW - age), commanded=False, hour=12)
+    log.tidy(NOW, timedelta(days=14), cache.HORIZON)
+    assert [at for _, _, at in log.visits(NOW - timedelta(days=3650))] == [NOW - ages[0]]
 
 
 def test_an_erased_member_leaves_no_trace_but_the_count(log: EntryLog, tmp_path: Path) -> None:
