@@ -27,7 +27,7 @@ from platform_api.auth.access_rules import member_or_me, tagged
 from platform_api.auth.models import Member
 from platform_api.auth.settings import settings
 from platform_api.auth.throttle import count_registration
-from platform_api.auth.turnstile import enrolments
+from platform_api.auth.turnstile import enrolments, sign_ins
 from platform_api.core.addresses import caller_address
 from platform_api.core.schemas import PEOPLE, IfMatch, PageQuery
 from platform_api.core.security import principal, require, revocation
@@ -62,6 +62,7 @@ def init_app(app: Flask) -> None:
         cached.cache_clear()
     passwords.forget_parameters()
     enrolments.reset()
+    sign_ins.reset()
     card_module.checks.reset()
     app.extensions[revocation.EXTENSION] = revocation.Revocations(revocations.since)
     settings()

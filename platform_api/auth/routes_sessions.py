@@ -9,6 +9,7 @@ from flask import Response, jsonify, request
 
 from platform_api.auth import members, revocations, schemas, sessions
 from platform_api.auth.access_rules import member_or_me
+from platform_api.auth.turnstile import sign_ins
 from platform_api.core.addresses import caller_address
 from platform_api.core.schemas import PEOPLE, PageQuery
 from platform_api.core.security import principal, require
@@ -25,6 +26,7 @@ blueprints = [blp, well_known, internal]
 
 
 @blp.post("/tokens")
+@sign_ins
 @transaction("auth")
 @blp.arguments(schemas.LoginSchema)
 @blp.response(200, schemas.TokensSchema)

@@ -59,6 +59,11 @@ class AuthSettings(PasswordSettings):
 
     refresh_token_ttl_s: int = Field(default=30 * 86400, ge=3600)
 
+    sign_ins_at_once: int = Field(
+        default=8,
+        ge=1,
+        description="In one process; each takes SMARTFIT_ARGON2_MEMORY_KIB, and far fewer than its threads.",
+    )
     login_failures_free: int = Field(default=5, ge=1, description="Wrong passwords on an account before it locks.")
     login_address_failures_free: int = Field(default=30, ge=1, description="The same for one client address.")
     login_lock_base_s: float = Field(default=30.0, gt=0, description="First lock; each further failure doubles it.")

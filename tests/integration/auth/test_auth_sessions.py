@@ -22,6 +22,7 @@ from platform_api.core.clock import travel
 from platform_api.core.database import unit_of_work
 from platform_api.core.models import AuditRecord
 from tests.integration.auth.conftest import PASSWORD, Configure, Member, NewMember, registration
+from tests.waiting import wait_for
 
 
 def sign_in(client: FlaskClient, email: str, password: str = PASSWORD, address: str = "192.0.2.1") -> TestResponse:
@@ -47,6 +48,23 @@ def test_signing_in_gives_a_token_of_the_agreed_form(new_member: NewMember, clie
     assert (claims["sub"], claims["roles"], claims["branch_ids"]) == (member.id, ["customer"], [])
     assert claims["exp"] - claims["iat"] == 900
     assert not {"d", "k"} & set(keys["keys"][0])
+
+
+def test_sign_ins_never_take_every_thread(new_member: NewMember, configure: Configure) -> None:
+    member = new_member()
+    # Seconds for a hash of today's parameters; the member's own was made with light ones.
+    client = configure(sign_ins_at_once=1, argon2_time_cost=60, argon2_memory_kib=65536)
+    session = sign_in(client, member.email).json
+    others = client.application.test_client()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(sign_in, client, "nobody@example.com")
+        wait_for(lambda: sign_in(others, member.email).status_code == 503, 30, "a sign-in that finds no place")
+        answer = sign_in(others, member.email)
+        assert (answer.status_code, answer.json["code"], answer.headers["Retry-After"]) == (503, "busy", "1")
+        assert renew(others, session["refresh_token"]).status_code == 200
+        assert not slow.done()
+        assert slow.result().status_code == 401
+    assert sign_in(others, member.email).status_code == 200
 
 
 def test_one_account_signs_in_on_several_devices_at_once(new_member: NewMember, client: FlaskClient) -> None:
