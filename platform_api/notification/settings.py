@@ -160,7 +160,8 @@ class SenderSettings(NotificationSettings):
     smtp_password: str = ""
     smtp_ca_file: Path | None = None
     smtp_from: str = Field(default="", description="Sender, such as Smart Fitness <no-reply@example.com>.")
-    smtp_timeout_s: float = Field(default=10.0, gt=0, le=30)
+    smtp_timeout_s: float = Field(default=10.0, gt=0, le=30, description="For connecting, and between bytes.")
+    smtp_whole_s: float = Field(default=45.0, gt=0, le=50, description="For all of a mail, from the connection on.")
 
     @model_validator(mode="after")
     def _check_channels_are_set(self) -> "SenderSettings":

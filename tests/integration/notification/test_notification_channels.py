@@ -1,16 +1,23 @@
 """Push gateway and mail server as they are when things go wrong; nothing is lost, nobody is told twice."""
 
+import itertools
+import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from platform_api.core import clock
 from platform_api.core.settings import load
 from platform_api.notification.channels import Away, Later, Sent
 from platform_api.notification.sender.process import Sender, lanes
 from platform_api.notification.settings import SenderSettings
+from tests.waiting import wait_for
 
 World = Any
 SOON = timedelta(seconds=130)
@@ -250,3 +257,71 @@ def test_a_mail_server_that_is_away_opens_the_circuit(staffed: World, monkeypatc
     assert staffed.lanes[2].rest_until > time.monotonic()
     tries = staffed.rows("SELECT attempts FROM delivery WHERE channel = 'email' AND state = 'queued'")
     assert sorted(row.attempts for row in tries) == [0, 1, 1, 1, 1, 1]
+
+
+def drip(connection: socket.socket) -> None:
+    """A byte now and then: a handshake, or a reply, that never comes to its end."""
+    with connection:
+        for byte in itertools.chain(b"\x16\x03\x03\x3f\xff", itertools.repeat(ord("x"))):
+            connection.sendall(bytes([byte]))
+            time.sleep(0.1)
+
+
+def greet_for_ever(connection: socket.socket) -> None:
+    """A greeting that goes on as fast as it is read."""
+    with connection:
+        while True:
+            connection.sendall(b"220-welcome\r\n" * 1000)
+
+
+@contextmanager
+def mail_server(behave: Callable[[socket.socket], None]) -> Iterator[int]:
+    """The port of a server that does this to each who connects."""
+
+    def serve(connection: socket.socket) -> None:
+        try:
+            behave(connection)
+        except OSError:
+            # Given up by the other side.
+            return
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=[connection], daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("security", "behave"),
+    [("starttls", drip), ("tls", drip), ("starttls", greet_for_ever)],
+    ids=["a greeting that drips", "a handshake that drips", "a greeting without end"],
+)
+def test_a_mail_server_that_never_comes_to_an_end_is_given_up_in_time(
+    staffed: World, monkeypatch: Any, security: str, behave: Callable[[socket.socket], None]
+) -> None:
+    staffed.email("manager-1", "boss@example.com")
+    before = threading.active_count()
+    with mail_server(behave) as port:
+        for name, value in {"PORT": port, "SECURITY": security, "TIMEOUT_S": 5, "WHOLE_S": 1}.items():
+            monkeypatch.setenv(f"SMARTFIT_SMTP_{name}", str(value))
+        staffed.lanes = lanes(load(SenderSettings))
+        staffed.fault(severity="critical")
+        begun = time.monotonic()
+        staffed.drain()
+        assert time.monotonic() - begun < 4
+    ((state, attempts),) = staffed.rows(
+        "SELECT state, attempts FROM delivery WHERE channel = 'email' AND state <> 'sent'"
+    )
+    assert (state, attempts) == ("queued", 1)
+    # Nothing goes on watching what has ended.
+    wait_for(lambda: threading.active_count() <= before, 10, "the threads of the exchange")

@@ -16,6 +16,7 @@ from platform_api.core import clock
 from platform_api.core.http import circuit
 from platform_api.core.settings import SettingsError
 from platform_api.notification.channels import Away, Later, Never, Outcome, Outgoing, Sent
+from platform_api.notification.channels.email.bounded import BoundedSMTP, BoundedSMTPS
 from platform_api.notification.settings import SenderSettings
 
 log = structlog.get_logger(__name__)
@@ -104,6 +105,7 @@ class EmailChannel:
 
     def _connect(self) -> smtplib.SMTP:
         host, port, timeout = self.settings.smtp_host, self.settings.smtp_port, self.settings.smtp_timeout_s
+        whole_s = self.settings.smtp_whole_s
         if self.settings.smtp_security == "tls":
-            return smtplib.SMTP_SSL(host, port, timeout=timeout, context=self.tls)
-        return smtplib.SMTP(host, port, timeout=timeout)
+            return BoundedSMTPS(host, port, timeout=timeout, context=self.tls, whole_s=whole_s)
+        return BoundedSMTP(host, port, timeout=timeout, whole_s=whole_s)
