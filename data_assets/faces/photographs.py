@@ -20,6 +20,7 @@ from data_assets.faces import enrolled, reference
 from data_assets.faces.versions import Row
 from data_assets.failures import PermanentFailure
 from data_assets.telling import Now, Tell
+from ml_bentos.cores import cores
 from platform_api.core.storage import ObjectStore
 
 if TYPE_CHECKING:
@@ -66,7 +67,6 @@ class Eye:
 
         from ml_bentos.face import weights
         from ml_bentos.face.detector import Detector
-        from ml_bentos.face.model import cores
         from ml_bentos.face.network import from_onnx, halves
 
         files = weights.weight_set()
@@ -147,7 +147,6 @@ def embedded(seen: Iterable[Seen], uppers: Mapping[str, Upper]) -> dict[str, dic
     """Raw embeddings (see `protocol.Embeddings`) by model and person: the mean's direction over views, no population taken off."""
     import torch
 
-    from ml_bentos.face.model import cores
     from ml_bentos.face.vectors import normalise
 
     vectors: dict[str, dict[str, list[NDArray[np.float32]]]] = {name: {} for name in uppers}

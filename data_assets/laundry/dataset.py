@@ -22,6 +22,7 @@ from data_assets.laundry.decisions import Decided
 from data_assets.laundry.versions import Row, Version
 from data_assets.platform import Platform
 from data_assets.reading import Reader
+from ml_bentos.cores import cores
 from ml_bentos.face.images import ImageProblem, decode_image
 from ml_bentos.laundry.dataset import DONE_STATES
 from platform_api.core import clock
@@ -110,7 +111,7 @@ def grown(
         done.setdefault(each.task, "done")
     # A photo is one core's work; OpenCV's own threads would want the same ones.
     cv2.setNumThreads(1)
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for found in pool.map(lambda one: _row(store, one[0], one[1], known), wanted):
             if isinstance(found, Row):
                 rows.append(found)

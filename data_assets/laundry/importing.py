@@ -20,6 +20,7 @@ from data_assets.failures import PermanentFailure
 from data_assets.laundry import sifting, versions
 from data_assets.laundry.copies import hashes
 from data_assets.laundry.versions import Row, Version
+from ml_bentos.cores import cores
 from ml_bentos.face.images import ImageProblem, decode_image
 from ml_bentos.laundry import dataset
 from ml_bentos.laundry.dataset import Labelled
@@ -42,7 +43,7 @@ def put(store: ObjectStore, name: str, folder: Path, done: Mapping[str, str] | N
     """
     data = dataset.read(folder, done)
     cv2.setNumThreads(1)
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         found = list(pool.map(lambda photo: _row(store, folder, photo), data.photos))
     rows = [row for row in found if row is not None]
     unreadable = len(found) - len(rows)

@@ -18,6 +18,7 @@ from data_assets.failures import PermanentFailure
 from data_assets.laundry import versions, working
 from data_assets.laundry.versions import Row
 from data_assets.telling import Now, Tell
+from ml_bentos.cores import cores
 from ml_bentos.face.images import ImageProblem, decode_image
 from ml_bentos.laundry import augmentation, extraction
 from ml_bentos.laundry.backbone import Backbone
@@ -102,7 +103,7 @@ def views(store: ObjectStore, rows: Sequence[Row], folder: Path, tell: Tell) -> 
         return np.concatenate([lower.run(tensor(view)) for view in made]).astype(np.float16)
 
     portion = 64
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for start in range(len(there), len(names), portion):
             part = names[start : start + portion]
             for number, found in enumerate(pool.map(seen, part), start):

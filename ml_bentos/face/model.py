@@ -5,7 +5,6 @@ Loaded once a process, under a lock; afterwards nothing in it changes, so any nu
 
 from __future__ import annotations
 
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ml_bentos.cores import cores
 from ml_bentos.face import weights as weights_module
 from ml_bentos.face.alignment import TEMPLATE, Float32, Image, align
 from ml_bentos.face.detector import Detector, Face, View
@@ -80,11 +80,6 @@ def aligned(detector: Detector, bgr: Image, face: Face, view: View) -> Image:
 def network_input(crops: NDArray[np.uint8]) -> Float32:
     """uint8[n, 112, 112, 3] BGR -> float32[n, 3, 112, 112] RGB."""
     return np.ascontiguousarray(crops[..., ::-1].transpose(0, 3, 1, 2), np.float32)
-
-
-def cores() -> int:
-    """Cores this process may use, by its affinity."""
-    return len(os.sched_getaffinity(0))
 
 
 _loaded: dict[str, FaceModel] = {}

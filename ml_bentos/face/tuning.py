@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ml_bentos.cores import cores
 from ml_bentos.face.alignment import Float32
 from ml_bentos.face.arcface import Taught
-from ml_bentos.face.model import cores
 from ml_bentos.face.network import Upper
 from ml_bentos.face.vectors import EMBEDDING_DIM
 from ml_bentos.face.verification import held_rows, rank, verified

@@ -1,6 +1,5 @@
 """Features of many photos, kept on disk as they are made, so that a run that was stopped goes on where it was."""
 
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ml_bentos.cores import cores
 from ml_bentos.face.images import ImageProblem, decode_image
 from ml_bentos.laundry.backbone import Backbone
 from ml_bentos.laundry.preprocessing import Float32
@@ -38,7 +38,7 @@ class FeatureCache:
         missing = [(sha, read) for sha, read in wanted.items() if sha not in self._known]
         done = len(wanted) - len(missing)
         tell(done, len(wanted))
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             for start in range(0, len(missing), PORTION):
                 portion = missing[start : start + PORTION]
                 for (sha, _), pair in zip(portion, pool.map(lambda item: self._of(item[1]), portion), strict=True):

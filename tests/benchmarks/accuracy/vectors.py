@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ml_bentos.cores import cores
 from ml_bentos.face import Face, alignment, backends, detector, images, load_model, model, quality, weights
 from ml_bentos.face.images import decode_image
-from ml_bentos.face.model import cores
 from ml_bentos.face.population import Population
 from ml_bentos.face.quality import assess
 from tests.benchmarks.accuracy import degrading, dlib_peer

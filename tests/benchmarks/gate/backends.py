@@ -20,11 +20,12 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from ml_bentos.cores import cores
 from ml_bentos.face import load_model, weights
 from ml_bentos.face.backends import Backend, OnnxBackend, TorchBackend, fastest, float_graph, session
 from ml_bentos.face.evaluation import fnmr_at_fmr
 from ml_bentos.face.images import decode_image
-from ml_bentos.face.model import VIEWS, cores
+from ml_bentos.face.model import VIEWS
 from ml_bentos.face.protocol import photos_of
 from ml_bentos.face.quality import assess
 from ml_bentos.face.vectors import normalise

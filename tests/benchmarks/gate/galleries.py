@@ -16,9 +16,9 @@ import faiss
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from ml_bentos.cores import cores
 from ml_bentos.face import weights
 from ml_bentos.face.gallery import Gallery
-from ml_bentos.face.model import cores
 from ml_bentos.face.population import Population
 from ml_bentos.face.synthetic import filler
 from ml_bentos.face.vectors import normalise

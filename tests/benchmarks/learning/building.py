@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from data_assets.laundry import dataset, importing
 from data_assets.laundry.copies import hashes
 from data_assets.laundry.decisions import Decided
+from ml_bentos.cores import cores
 from ml_bentos.face.images import decode_image
 from platform_api.core.encryption import KeyRing
 from tests.laundry_world import as_folder, chosen, made_world
@@ -76,7 +76,7 @@ def _grown(photos: Photos, folder: Path) -> dict[str, Any]:
 def _read_and_decoded(paths: Sequence[Path]) -> float:
     cv2.setNumThreads(1)
     begun = time.perf_counter()
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for _ in pool.map(lambda path: decode_image(path.read_bytes()).shape, paths):
             pass
     return time.perf_counter() - begun

@@ -17,9 +17,10 @@ import torch
 from data_assets.faces import versions
 from data_assets.faces.model import examples
 from data_assets.faces.photographs import Eye, Seen
+from ml_bentos.cores import cores
 from ml_bentos.face import tuning
 from ml_bentos.face.arcface import Taught
-from ml_bentos.face.model import VIEWS, cores
+from ml_bentos.face.model import VIEWS
 from ml_bentos.face.network import activations
 from tests.benchmarks.gate.photos import folder as lfw
 from tests.benchmarks.learning import steps as timing

@@ -6,7 +6,6 @@ lies there already: forward, backward and the optimiser's step, nothing else.
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ml_bentos.cores import cores
 from tests.results import sized
 
 BATCHES = re.compile(r"epoch (\d+)/\d+: (\d+)/\d+ batches")
@@ -62,7 +62,7 @@ def bare(loss: Callable[[], torch.Tensor], parameters: Iterable[torch.nn.Paramet
 
 def on_all_cores(call: Callable[[], Any], number: int) -> float:
     """Seconds of so many calls, side by side."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         begun = time.perf_counter()
         for _ in pool.map(lambda _: call(), range(number)):
             pass
