@@ -175,7 +175,8 @@ class Doorman:
             elif logged is not None:
                 self._entries.settle(logged, result, stages.milliseconds())
             elif late is not None:
-                late.add_done_callback(lambda done: self._settle_late(done, entry, result))
+                # Not by a callback: where the disk has taken it meanwhile, that would wait here for the next flush.
+                self._ways_out.submit(self._settle_late, late, entry, result)
             else:
                 self._entries.defer(entry, result)
         if result == "unreachable":
@@ -198,7 +199,7 @@ class Doorman:
         return _Decided(verdict, entry, logged, in_rules)
 
     def _settle_late(self, done: Future[_Decided], entry: Entry, result: GateResult) -> None:
-        """The gate has opened meanwhile; the disk has taken the entry now, or has refused it."""
+        """The gate has opened meanwhile; the disk has taken the entry now, or has refused it. Behind it in the same queue."""
         logged = None if done.exception() else done.result().logged
         if logged is not None:
             self._entries.settle(logged, result, {})

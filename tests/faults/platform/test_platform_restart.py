@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,20 @@ def _killed(state: State, service: str) -> float:
         time.sleep(0.2)
 
 
+@contextmanager
+def _held_up(state: State, service: str) -> Iterator[None]:
+    """A service that is there and does nothing meanwhile."""
+    first = psutil.Process(Supervisor(state).pid(service))
+    processes = [first, *first.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
 def _row(busy: Busy, service: str, killed: float, ready_s: float) -> dict[str, Any]:
     """What the load met from a kill on until now."""
     tries = [each for each in busy.told.tries if each.ended >= killed]
@@ -264,18 +279,20 @@ def test_a_dagster_run_killed_in_the_middle_is_run_again_and_nothing_is_half_the
 
     selector = {"repositoryLocationName": "smartfit", "repositoryName": "__repository__", "jobName": "search_line"}
     tags = [{"key": "smartfit/line", "value": "search"}]
-    launched = ask(_LAUNCH, params={"selector": selector, "executionMetadata": {"tags": tags}})["launchRun"]
-    run_id = launched["run"]["runId"]
+    with _held_up(state, "indexer"):
+        # Without it the run comes to the building of the index, and no further.
+        launched = ask(_LAUNCH, params={"selector": selector, "executionMetadata": {"tags": tags}})["launchRun"]
+        run_id = launched["run"]["runId"]
 
-    def in_the_middle() -> bool:
-        steps = {row["stepKey"]: row["status"] for row in runs()[run_id]["stepStats"]}
-        return "SUCCESS" in steps.values()
+        def in_the_middle() -> bool:
+            steps = {row["stepKey"]: row["status"] for row in runs()[run_id]["stepStats"]}
+            return "SUCCESS" in steps.values()
 
-    wait_for(in_the_middle, 120, "the run is in the middle", every=0.1)
-    processes = [each for each in Supervisor(state).leftovers() if run_id in " ".join(each.cmdline())]
-    assert processes
-    for process in processes:
-        process.kill()
+        wait_for(in_the_middle, 120, "the run is in the middle", every=0.1)
+        processes = [each for each in Supervisor(state).leftovers() if run_id in " ".join(each.cmdline())]
+        assert processes
+        for process in processes:
+            process.kill()
     killed, reviews = time.monotonic(), served()
     # The daemon is gone as well, at the worst moment.
     daemon_s = _killed(state, "dagster-daemon")
