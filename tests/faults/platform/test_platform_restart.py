@@ -186,6 +186,12 @@ def _killed(state: State, service: str) -> float:
         time.sleep(0.2)
 
 
+def _of_runs(state: State) -> list[psutil.Process]:
+    """Processes that carry out runs: forks of the code location's server."""
+    children = psutil.Process(Supervisor(state).pid("dagster-code")).children()
+    return [each for each in children if "spawn_main" in " ".join(each.cmdline())]
+
+
 @contextmanager
 def _held_up(state: State, service: str) -> Iterator[None]:
     """A service that is there and does nothing meanwhile."""
@@ -289,7 +295,7 @@ def test_a_dagster_run_killed_in_the_middle_is_run_again_and_nothing_is_half_the
             return "SUCCESS" in steps.values()
 
         wait_for(in_the_middle, 120, "the run is in the middle", every=0.1)
-        processes = [each for each in Supervisor(state).leftovers() if run_id in " ".join(each.cmdline())]
+        processes = _of_runs(state)
         assert processes
         for process in processes:
             process.kill()
