@@ -40,6 +40,8 @@ def _at_random(bgr: Image, rng: np.random.Generator) -> Image:
     seen = cv2.warpAffine(bgr, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     if rng.random() < 0.5:
         seen = seen[:, ::-1]
-    light = (seen.astype(np.float32) / 255) ** (1 + rng.uniform(-GAMMA, GAMMA))
-    light *= (1 + rng.uniform(-GAIN, GAIN)) * (1 + rng.uniform(-WHITE, WHITE, 3)).astype(np.float32)
-    return np.ascontiguousarray((np.clip(light, 0, 1) * 255).astype(np.uint8))
+    # Of each colour's 256 values, and not of each pixel's: it is the same picture.
+    light = (np.arange(256, dtype=np.float32) / 255) ** np.float32(1 + rng.uniform(-GAMMA, GAMMA))
+    gain = (1 + rng.uniform(-GAIN, GAIN)) * (1 + rng.uniform(-WHITE, WHITE, 3)).astype(np.float32)
+    table = (np.clip(light[:, None] * gain, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(np.ascontiguousarray(seen), table[None]), np.uint8)

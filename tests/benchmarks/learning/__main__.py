@@ -25,7 +25,7 @@ from tests.results import save, sized, table
 MOST = {"step": 1.5, "photos": 1.5, "data set": 3.0, "gallery": 1.5}
 BAR = (
     f"fetching, averaging and keeping count make a step of teaching at most {MOST['step']:g} times forward, backward and optimiser "
-    f"alone; photos to features at most {MOST['photos']:g} times the network alone; a data set at most {MOST['data set']:g} times reading "
+    f"alone; photos to features at most {MOST['photos']:g} times the networks alone; a data set at most {MOST['data set']:g} times reading "
     f"and decoding; a gallery embedded anew at most {MOST['gallery']:g} times detector and network alone"
 )
 NO_GPU = "no GPU on this machine"
@@ -48,7 +48,7 @@ def sorted_out(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[d
     growing = [
         {
             "work": f"{row['model']}: {row['work']}", "per": "10k photos", "measured_on": row["photos"], "s": row["s"],
-            "limit": "the network on as many inputs, on all cores", "limit_s": row["limit_s"],
+            "limit": row.get("limit", "the network on as many inputs, on all cores"), "limit_s": row["limit_s"],
         }
         for row in rows
         if row not in steps and "head" not in row["work"] and row["device"] == "CPU"
