@@ -20,7 +20,7 @@ GAIN, WHITE, GAMMA = 0.25, 0.08, 0.25
 def views(bgr: Image, sha256: str, count: int = VIEWS) -> list[Image]:
     """`count` pictures, uint8[h, w, 3]: the photo itself, its mirror image, then views at random. sha256: hex, the seed."""
     rng = np.random.default_rng(int(sha256[:16], 16))
-    made = [bgr, np.ascontiguousarray(bgr[:, ::-1])]
+    made = [bgr, np.asarray(cv2.flip(bgr, 1), np.uint8)]
     # Scaled down first: the network sees 224 pixels, and turning a photo of 12 megapixels costs a second.
     scale = 448 / max(bgr.shape[:2])
     small = bgr
@@ -39,9 +39,9 @@ def _at_random(bgr: Image, rng: np.random.Generator) -> Image:
     turn[:, 2] += np.array([width / 2 - middle[0], height / 2 - middle[1]])
     seen = cv2.warpAffine(bgr, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     if rng.random() < 0.5:
-        seen = seen[:, ::-1]
+        seen = cv2.flip(seen, 1)
     # Of each colour's 256 values, and not of each pixel's: it is the same picture.
     light = (np.arange(256, dtype=np.float32) / 255) ** np.float32(1 + rng.uniform(-GAMMA, GAMMA))
     gain = (1 + rng.uniform(-GAIN, GAIN)) * (1 + rng.uniform(-WHITE, WHITE, 3)).astype(np.float32)
     table = (np.clip(light[:, None] * gain, 0, 1) * 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(np.ascontiguousarray(seen), table[None]), np.uint8)
+    return np.asarray(cv2.LUT(seen, table[None]), np.uint8)

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnxruntime
 
@@ -48,7 +49,7 @@ class Backbone:
 
     def features_of_both(self, bgr: Image) -> tuple[Float32, Float32]:
         """The features of a photo and of its mirror image, for training."""
-        return self.features(bgr), self.features(np.ascontiguousarray(bgr[:, ::-1]))
+        return self.features(bgr), self.features(np.asarray(cv2.flip(bgr, 1), np.uint8))
 
     def run(self, photo: Float32) -> Float32:
         """What the network itself says of float32[1, 3, 224, 224]."""
