@@ -53,12 +53,15 @@ class Permissions(RuleBasedStateMachine):
 
     @initialize()
     def join(self) -> None:
-        self.email = f"permissions{next(_numbers)}@example.com"
+        number = next(_numbers)
+        self.email = f"permissions{number}@example.com"
+        # Of its own: log-ins that are refused count against an address, over all members.
+        self.address = {"REMOTE_ADDR": f"198.18.{number // 250 % 250}.{number % 250 + 1}"}
         self.password = PASSWORD
         wanted = {
             "email": self.email, "password": PASSWORD, "name": "김하늘", "phone": "+82 10-1234-5678", "birth_date": "1995-04-12", "card": CARD,
         }  # fmt: skip
-        made = self.world.client.post("/auth/v1/members", json=wanted)
+        made = self.world.client.post("/auth/v1/members", json=wanted, environ_base=self.address)
         assert made.status_code == 201, made.text
         self.member = str(made.json["member_id"])
         self.roles, self.branches, self.active, self.state = {"customer"}, set[str](), True, 0
@@ -67,7 +70,7 @@ class Permissions(RuleBasedStateMachine):
         self.refused = 0
 
     def _post(self, path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> Any:
-        return self.world.client.post(f"/auth/v1{path}", json=body, headers=headers)
+        return self.world.client.post(f"/auth/v1{path}", json=body, headers=headers, environ_base=self.address)
 
     def _keep(self, login: Login, tokens: dict[str, Any]) -> None:
         login.refresh.append(tokens["refresh_token"])
@@ -130,7 +133,9 @@ class Permissions(RuleBasedStateMachine):
         held = self.held[which % len(self.held)]
         new = f"또-다른-긴-암호-{len(self.logins)}-{which}"
         said = {"current_password": self.password, "new_password": new}
-        answer = self.world.client.put(f"/auth/v1/members/{self.member}/password", json=said, headers=held.headers)
+        answer = self.world.client.put(
+            f"/auth/v1/members/{self.member}/password", json=said, headers=held.headers, environ_base=self.address
+        )
         if not self._good(held):
             assert answer.status_code == 401, answer.text
         elif new == self.password:

@@ -1,4 +1,4 @@
-"""One platform with all domains for the odd input."""
+"""A platform with all domains for the odd input, for each file its own: requests by the thousand use up what a day allows."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from tests.contract_world import Standing, World
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def platform(standing: Standing, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """All domains, with a little of everything in them."""
     patient = {"ADDRESS_REQUESTS_PER_MINUTE": "0", "CARD_READ_TIMEOUT_S": "60"}
