@@ -88,17 +88,19 @@ def _events(f: Figures, seed: int, scale: float) -> Iterator[Compared]:
         yield Compared(
             f"events, {name}: delay P95 at 50/s", "ms", f[f"whole_{relays}_p95_ms"], _percentile(delays, 95), 0.35, alone
         )  # fmt: skip
+    # Another run, without real-time priority. Since events go in batches, three of them on a quiet machine had 1,740 to 2,100 a
+    # second for one relay, and what they are compared by, pika that waits for each confirm, says little of batches.
     slower = stretched(costs, f["pika_per_s"] / f["events_pika_per_s"])
     other = "steps alone, stretched by bare pika"
     yield Compared(
-        "make bench events: rate", "/s", f["events_1_per_s"], events.burst(slower, 1, number, seed), 0.15, other
+        "make bench events: rate", "/s", f["events_1_per_s"], events.burst(slower, 1, number, seed), 0.35, other
     )
     delays = events.steady(slower, 1, 50.0, seconds, seed) * 1000.0
     yield Compared(
         "make bench events: delay P95 at 50/s", "ms", f["events_1_p95_ms"], _percentile(delays, 95), 0.2, other
     )
     four = events.burst(slower, 4, number, seed)
-    yield Compared("make bench events: rate, 4 relays", "/s", f["events_4_per_s"], four, 0.15, other)
+    yield Compared("make bench events: rate, 4 relays", "/s", f["events_4_per_s"], four, 0.35, other)
 
 
 def _door(f: Figures, seed: int, scale: float) -> Iterator[Compared]:
