@@ -31,4 +31,6 @@ def letterbox(bgr: Image, size: int = SIZE) -> Image:
 
 def tensor(bgr: Image) -> Float32:
     """uint8[h, w, 3] BGR -> float32[1, 3, 224, 224] RGB, (x - 127) / 128."""
-    return np.asarray(cv2.dnn.blobFromImage(letterbox(bgr), 1 / SCALE, mean=(MEAN, MEAN, MEAN), swapRB=True), np.float32)
+    return np.asarray(
+        cv2.dnn.blobFromImage(letterbox(bgr), 1 / SCALE, mean=(MEAN, MEAN, MEAN), swapRB=True), np.float32
+    )
