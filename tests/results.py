@@ -17,6 +17,8 @@ from typing import Any, Literal, TypeVar
 
 import psutil
 
+from ml_bentos.cores import cores
+
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = "SMARTFIT_PROOF_SIZE"
 Kind = Literal["bench", "faults"]
@@ -98,7 +100,7 @@ def machine() -> dict[str, Any]:
     )  # fmt: skip
     return {
         "processor": model,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": platform.python_version(),

@@ -7,11 +7,9 @@ out of the version, and the copies of them that earlier versions used are delete
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
-import cv2
 import dagster as dg
 
 from data_assets import datasets, failures, publishing
@@ -22,7 +20,7 @@ from data_assets.laundry.decisions import Decided
 from data_assets.laundry.versions import Row, Version
 from data_assets.platform import Platform
 from data_assets.reading import Reader
-from ml_bentos.cores import cores
+from ml_bentos.cores import side_by_side
 from ml_bentos.face.images import ImageProblem, decode_image
 from ml_bentos.laundry.dataset import DONE_STATES
 from platform_api.core import clock
@@ -109,9 +107,7 @@ def grown(
             continue
         wanted.append((each, names.get(each.task, PLAIN)[PLAIN.index(each.label)]))
         done.setdefault(each.task, "done")
-    # A photo is one core's work; OpenCV's own threads would want the same ones.
-    cv2.setNumThreads(1)
-    with ThreadPoolExecutor(cores()) as pool:
+    with side_by_side() as pool:
         for found in pool.map(lambda one: _row(store, one[0], one[1], known), wanted):
             if isinstance(found, Row):
                 rows.append(found)

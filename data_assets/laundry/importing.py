@@ -9,18 +9,16 @@ of it by POST /mlops/v1/models/laundry/datasets, or from `dataset.existing` of t
 import re
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
-import cv2
 
 from data_assets import datasets
 from data_assets.failures import PermanentFailure
 from data_assets.laundry import sifting, versions
 from data_assets.laundry.copies import hashes
 from data_assets.laundry.versions import Row, Version
-from ml_bentos.cores import cores
+from ml_bentos.cores import side_by_side
 from ml_bentos.face.images import ImageProblem, decode_image
 from ml_bentos.laundry import dataset
 from ml_bentos.laundry.dataset import Labelled
@@ -42,8 +40,7 @@ def put(store: ObjectStore, name: str, folder: Path, done: Mapping[str, str] | N
         DatasetError, PermanentFailure: nothing can be learnt from it; datasets.Taken: the name is.
     """
     data = dataset.read(folder, done)
-    cv2.setNumThreads(1)
-    with ThreadPoolExecutor(cores()) as pool:
+    with side_by_side() as pool:
         found = list(pool.map(lambda photo: _row(store, folder, photo), data.photos))
     rows = [row for row in found if row is not None]
     unreadable = len(found) - len(rows)

@@ -6,11 +6,9 @@ All of it can be made again from the data set, and is where it is missing: a run
 import hashlib
 import os
 from collections.abc import Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +16,7 @@ from data_assets.failures import PermanentFailure
 from data_assets.laundry import versions, working
 from data_assets.laundry.versions import Row
 from data_assets.telling import Now, Tell
-from ml_bentos.cores import cores
+from ml_bentos.cores import side_by_side
 from ml_bentos.face.images import ImageProblem, decode_image
 from ml_bentos.laundry import augmentation, extraction
 from ml_bentos.laundry.backbone import Backbone
@@ -93,7 +91,6 @@ def views(store: ObjectStore, rows: Sequence[Row], folder: Path, tell: Tell) -> 
     _replace(mark, there)
     lower = Backbone(onnx)
     now = Now(tell, f"photos in {augmentation.VIEWS} views each")
-    cv2.setNumThreads(1)
 
     def seen(name: str) -> NDArray[np.float16] | None:
         bgr = decoded(store, by_photo[name])
@@ -103,7 +100,7 @@ def views(store: ObjectStore, rows: Sequence[Row], folder: Path, tell: Tell) -> 
         return np.concatenate([lower.run(tensor(view)) for view in made]).astype(np.float16)
 
     portion = 64
-    with ThreadPoolExecutor(cores()) as pool:
+    with side_by_side() as pool:
         for start in range(len(there), len(names), portion):
             part = names[start : start + portion]
             for number, found in enumerate(pool.map(seen, part), start):

@@ -10,11 +10,10 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnxruntime
 
-from ml_bentos.laundry.preprocessing import Float32, Image, tensor
+from ml_bentos.laundry.preprocessing import Float32, Image, mirrored, tensor
 
 DIM = 1280
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -49,7 +48,7 @@ class Backbone:
 
     def features_of_both(self, bgr: Image) -> tuple[Float32, Float32]:
         """The features of a photo and of its mirror image, for training."""
-        return self.features(bgr), self.features(np.asarray(cv2.flip(bgr, 1), np.uint8))
+        return self.features(bgr), self.features(mirrored(bgr))
 
     def run(self, photo: Float32) -> Float32:
         """What the network itself says of float32[1, 3, 224, 224]."""

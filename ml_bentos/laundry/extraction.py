@@ -1,13 +1,11 @@
 """Features of many photos, kept on disk as they are made, so that a run that was stopped goes on where it was."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from ml_bentos.cores import cores
+from ml_bentos.cores import side_by_side
 from ml_bentos.face.images import ImageProblem, decode_image
 from ml_bentos.laundry.backbone import Backbone
 from ml_bentos.laundry.preprocessing import Float32
@@ -32,13 +30,11 @@ class FeatureCache:
 
         tell: called with how many are done, of how many.
         """
-        # Each photo is one core's work: OpenCV's own threads would only compete.
-        cv2.setNumThreads(1)
         wanted = dict(photos)
         missing = [(sha, read) for sha, read in wanted.items() if sha not in self._known]
         done = len(wanted) - len(missing)
         tell(done, len(wanted))
-        with ThreadPoolExecutor(cores()) as pool:
+        with side_by_side() as pool:
             for start in range(0, len(missing), PORTION):
                 portion = missing[start : start + PORTION]
                 for (sha, _), pair in zip(portion, pool.map(lambda item: self._of(item[1]), portion), strict=True):

@@ -17,6 +17,11 @@ FILL = 127
 """Grey of the borders: zero after normalisation."""
 
 
+def mirrored(bgr: Image) -> Image:
+    """The mirror image of uint8[h, w, 3]."""
+    return np.asarray(cv2.flip(bgr, 1), np.uint8)
+
+
 def letterbox(bgr: Image, size: int = SIZE) -> Image:
     """uint8[h, w, 3] -> uint8[size, size, 3]: scaled to fit, in the middle, the rest filled with grey."""
     height, width = bgr.shape[:2]

@@ -48,7 +48,7 @@ def sorted_out(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[d
     growing = [
         {
             "work": f"{row['model']}: {row['work']}", "per": "10k photos", "measured_on": row["photos"], "s": row["s"],
-            "limit": row.get("limit", "the network on as many inputs, on all cores"), "limit_s": row["limit_s"],
+            "limit": row["limit"], "limit_s": row["limit_s"],
         }
         for row in rows
         if row not in steps and "head" not in row["work"] and row["device"] == "CPU"

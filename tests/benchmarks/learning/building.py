@@ -7,17 +7,15 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from data_assets.laundry import dataset, importing
 from data_assets.laundry.copies import hashes
 from data_assets.laundry.decisions import Decided
-from ml_bentos.cores import cores
+from ml_bentos.cores import side_by_side
 from ml_bentos.face.images import decode_image
 from platform_api.core.encryption import KeyRing
 from tests.laundry_world import as_folder, chosen, made_world
@@ -74,9 +72,8 @@ def _grown(photos: Photos, folder: Path) -> dict[str, Any]:
 
 
 def _read_and_decoded(paths: Sequence[Path]) -> float:
-    cv2.setNumThreads(1)
     begun = time.perf_counter()
-    with ThreadPoolExecutor(cores()) as pool:
+    with side_by_side() as pool:
         for _ in pool.map(lambda path: decode_image(path.read_bytes()).shape, paths):
             pass
     return time.perf_counter() - begun

@@ -1,4 +1,4 @@
-"""What a mail server may cost: the whole exchange by a time, and no more than so many bytes of a reply.
+"""What a mail server may cost: the whole exchange by a time, and no more than so many bytes of replies.
 
 The timeout of smtplib is for the wait between bytes. A server that sends one now and then would hold a sender for as long as
 it likes, be it in its greeting, in a reply, or in the middle of the TLS handshake.
@@ -12,6 +12,7 @@ import threading
 from typing import Any, BinaryIO
 
 REPLY_BYTES = 64 * 1024
+"""Of all replies to a mail: eight lines or so."""
 
 
 class BoundedSMTP(smtplib.SMTP):
@@ -20,9 +21,10 @@ class BoundedSMTP(smtplib.SMTP):
     What takes longer, or never ends, is smtplib.SMTPServerDisconnected or OSError.
     """
 
+    _watch: tuple[threading.Timer, socket.socket] | None = None
+
     def __init__(self, *arguments: Any, whole_s: float, **options: Any) -> None:
         self._whole_s = whole_s
-        self._watch: tuple[threading.Timer, socket.socket] | None = None
         super().__init__(*arguments, **options)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
@@ -38,9 +40,7 @@ class BoundedSMTP(smtplib.SMTP):
     def getreply(self) -> tuple[int, bytes]:
         """See smtplib."""
         if self.file is None and self.sock is not None:
-            self.file = self.sock.makefile("rb")
-        if self.file is not None:
-            self.file = _Limited(getattr(self.file, "whole", self.file))
+            self.file = _Limited(self.sock.makefile("rb"))
         return super().getreply()
 
     def close(self) -> None:
@@ -57,25 +57,25 @@ class BoundedSMTPS(smtplib.SMTP_SSL, BoundedSMTP):
     """The same where TLS comes first; its handshake counts."""
 
     def __init__(self, *arguments: Any, whole_s: float, **options: Any) -> None:
-        self._whole_s, self._watch = whole_s, None
+        self._whole_s = whole_s
         smtplib.SMTP_SSL.__init__(self, *arguments, **options)
 
 
 class _Limited:
     """Lines of a file, REPLY_BYTES of them in all."""
 
-    def __init__(self, whole: BinaryIO) -> None:
-        self.whole, self._left = whole, REPLY_BYTES
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._left = file, REPLY_BYTES
 
     def readline(self, most: int) -> bytes:
-        line = self.whole.readline(most)
+        line = self._file.readline(most)
         self._left -= len(line)
         if self._left < 0:
             raise smtplib.SMTPServerDisconnected("a reply without end")
         return line
 
     def close(self) -> None:
-        self.whole.close()
+        self._file.close()
 
 
 def _cut(connection: socket.socket) -> None:
